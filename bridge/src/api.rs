@@ -283,10 +283,11 @@ pub trait MlBridge: Send + Sync {
     }
 
     /// Closes all models: their handles fail with `closed`, and the bridge has no models. Waits until the running calls have
-    /// ended, and frees the models. Closing a closed bridge does nothing.
+    /// ended, and frees the models. In a callback, the call that called back is not waited for. Closing a closed bridge does
+    /// nothing.
     ///
     /// # Errors
-    /// `config` if the bridge cannot do this.
+    /// `config` if the bridge cannot do this, `inference` if the system refuses a thread.
     async fn close(&self) -> Result<(), BridgeError> {
         Err(unsupported("close"))
     }

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -62,18 +62,24 @@ fn held() -> Held {
     common::runs::record();
     let artifact = common::tiny_version("held", "1", 1.0, 0);
     let (bridge, embedder) = bridge(&artifact);
+    let (running, release) = hold("held");
+    let handle = embedder.clone();
+    let call = thread::spawn(move || answer(&handle));
+    running.recv().expect("a run");
+    Held { _artifact: artifact, bridge, embedder, release, call }
+}
+
+/// Lets the first run of a model wait. Returns what tells that it has started, and what lets it go on.
+fn hold(model: &str) -> (Receiver<()>, Sender<()>) {
     let ((started, running), (release, released)) = (channel(), channel());
     let released = Mutex::new(released);
-    common::runs::on_run("held", move |run| {
+    common::runs::on_run(model, move |run| {
         if run == 1 {
             started.send(()).expect("a receiver");
             released.lock().expect("not poisoned").recv().expect("a sender");
         }
     });
-    let handle = embedder.clone();
-    let call = thread::spawn(move || answer(&handle));
-    running.recv().expect("a run");
-    Held { _artifact: artifact, bridge, embedder, release, call }
+    (running, release)
 }
 
 /// One test, because there is one call that waits.
@@ -190,6 +196,35 @@ fn files_that_changed_on_disk_are_hashed_again() {
     assert_eq!(answer(&embedder), Ok(0.5));
     fs::write(&path, &other).expect("a file");
     assert_eq!(answer(&embedder), Ok(0.5));
+}
+
+/// Every thread of a spaCy pipeline loads graphs of its own: the second one when two runs meet.
+#[test]
+#[cfg(feature = "spacy")]
+fn a_thread_that_loads_later_refuses_files_that_have_changed() {
+    use onnx_ml_bridge::{RecognizeOptions, Recognizer};
+
+    common::runs::record();
+    let artifact = common::copy(&common::golden().join("valid/tiny-spacy"));
+    let recognizer = Recognizer::open(Model::new(artifact.path()).workers(2), options()).expect("a model");
+    recognizer.warm_up_blocking().expect("sessions");
+    let recognize = |recognizer: &Recognizer| {
+        let answer = recognizer.recognize_blocking(&["Ann lives in Oslo."], &RecognizeOptions::default());
+        answer.map(|texts| texts.len()).map_err(|error| error.code().as_str())
+    };
+    let (running, release) = hold("tiny-spacy");
+    let handle = recognizer.clone();
+    let first = thread::spawn(move || recognize(&handle));
+    running.recv().expect("a run");
+    let path = artifact.path().join("onnx/model.onnx");
+    let mut bytes = fs::read(&path).expect("a graph");
+    for expected in [Err("file_hash"), Ok(1)] {
+        *bytes.last_mut().expect("bytes") ^= 1;
+        replace(&path, &bytes);
+        assert_eq!(recognize(&recognizer), expected);
+    }
+    release.send(()).expect("a call");
+    assert_eq!(first.join().expect("no panic"), Ok(1));
 }
 
 /// The callers that wait for the same load get its error.

@@ -13,7 +13,7 @@ use std::fs;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -246,6 +246,77 @@ fn the_time_limit_includes_the_wait_for_a_thread() {
     drop(busy);
     assert_eq!(runtime.block_on(call).expect("no panic"), Some("timeout"));
     assert_eq!(subject.runs(), 0);
+}
+
+/// Polls a future once. The returned one ends with it.
+async fn started<F: Future + Unpin>(mut future: F) -> impl Future<Output = F::Output> {
+    let first = poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context))).await;
+    async move {
+        match first {
+            Poll::Ready(output) => output,
+            Poll::Pending => future.await,
+        }
+    }
+}
+
+/// Runs a test on a thread, and fails if it does not end.
+fn in_time(test: impl FnOnce() + Send + 'static) {
+    let (sender, ended) = channel();
+    let thread = thread::spawn(move || {
+        test();
+        sender.send(()).expect("a receiver");
+    });
+    let end = ended.recv_timeout(Duration::from_secs(30));
+    assert_ne!(end, Err(RecvTimeoutError::Timeout), "the calls wait for each other");
+    thread.join().expect("no panic");
+}
+
+/// A text that is tokenized on a blocking thread.
+fn long_text() -> Vec<String> {
+    vec!["a ".repeat(20_000)]
+}
+
+/// What waits for the calls of a model has none of the blocking threads that these calls need.
+#[test]
+fn closing_leaves_the_blocking_threads_to_the_calls() {
+    for removes in [false, true] {
+        let subject = subject("tiny-embedding", "closed", BridgeOptions::default());
+        in_time(move || {
+            let (runtime, busy) = busy_runtime();
+            let (bridge, name) = (subject.bridge.clone(), subject.bridge.models()[0].name.clone());
+            let embedder = bridge.embedder(None).expect("a model");
+            runtime.block_on(async {
+                let close = started(if removes { bridge.remove(&name) } else { bridge.close() }).await;
+                let call = started(Box::pin(embedder.embed(long_text(), EmbedOptions::default()))).await;
+                drop(busy);
+                // The call comes before the close, or after it.
+                let code = call.await.err().map(|error| error.code().as_str());
+                assert!([None, Some("closed")].contains(&code), "{code:?}");
+                assert_eq!(close.await, Ok(()));
+            });
+        });
+    }
+}
+
+/// The load of a model waits for the memory of another one, and leaves the blocking threads to the calls of that one.
+#[test]
+fn a_load_leaves_the_blocking_threads_to_the_calls() {
+    let artifacts = ["one", "two"].map(|name| common::tiny_version(name, "1", 1.0, 700 << 10));
+    let builder = artifacts.iter().fold(OnnxMlBridge::builder(), |builder, artifact| builder.model(artifact.path()));
+    let bridge = builder.options(BridgeOptions::default().memory_mb(1)).build().expect("valid artifacts");
+    in_time(move || {
+        let [one, two] = ["one", "two"].map(|name| bridge.embedder(Some(name)).expect("a model"));
+        one.warm_up_blocking().expect("sessions");
+        let (runtime, busy) = busy_runtime();
+        runtime.block_on(async {
+            let load = started(Box::pin(two.warm_up())).await;
+            let call = started(Box::pin(one.embed(long_text(), EmbedOptions::default()))).await;
+            drop(busy);
+            let (answer, loaded) = tokio::join!(call, load);
+            assert_eq!((answer.map(|answer| answer.vectors.len()), loaded), (Ok(1), Ok(())));
+        });
+    });
+    drop(artifacts);
 }
 
 /// The future is dropped while the third run starts.

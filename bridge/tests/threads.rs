@@ -7,7 +7,9 @@ mod common;
 use std::process::Command;
 use std::time::Duration;
 
-use onnx_ml_bridge::{BridgeOptions, EmbedOptions, Embedder, ErrorCode, Model, SummarizeOptions, Summarizer};
+use onnx_ml_bridge::{
+    BridgeOptions, EmbedOptions, Embedder, ErrorCode, Model, ModelState, SummarizeOptions, Summarizer,
+};
 
 /// Set in a started process.
 const STARTED: &str = "ONNX_ML_BRIDGE_NO_THREADS";
@@ -35,6 +37,20 @@ fn a_time_limit_that_nothing_would_watch_is_refused() {
     assert_eq!(error.code(), ErrorCode::Inference);
     assert!(error.to_string().contains("refused a thread"), "{error}");
     assert_eq!(summarizer.summarize_blocking(&inputs, &SummarizeOptions::default()).map(|all| all.len()), Ok(1));
+}
+
+#[tokio::test]
+async fn an_asynchronous_call_without_a_thread_for_the_load_leaves_the_model_as_it_was() {
+    if std::env::var_os(STARTED).is_none() {
+        return run("an_asynchronous_call_without_a_thread_for_the_load_leaves_the_model_as_it_was");
+    }
+    let dir = common::tiny();
+    let embedder = Embedder::open(dir.path(), BridgeOptions::default()).expect("a model");
+    let error = embedder.embed(vec!["a b".to_owned()], EmbedOptions::default()).await.expect_err("no thread");
+    assert_eq!(error.code(), ErrorCode::Inference);
+    assert!(error.to_string().contains("refused a thread"), "{error}");
+    assert_eq!((embedder.status().state, embedder.status().error), (ModelState::Unloaded, None));
+    assert_eq!(embedder.embed_blocking(&["a b"], &EmbedOptions::default()).map(|answer| answer.vectors.len()), Ok(1));
 }
 
 #[test]

@@ -87,7 +87,7 @@ macro_rules! bridge_of_services {
 
             async fn close(&self) -> Result<(), $crate::BridgeError> {
                 let bridge = self.clone();
-                $crate::runtime::blocking::on_blocking_thread(move || bridge.close_blocking()).await
+                $crate::life::own_thread::on_own_thread("onnx-close", move || bridge.close_blocking()).await
             }
 
             fn close_blocking(&self) -> Result<(), $crate::BridgeError> {

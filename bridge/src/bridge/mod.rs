@@ -15,11 +15,14 @@ use crate::api::MlBridge;
 use crate::bridge::builder::{Builder, two_models};
 use crate::handles::source::Source;
 use crate::handles::{Embedder, FromSource, Recognizer, Reranker, Summarizer};
+use crate::life::own_thread::on_own_thread;
 use crate::life::slot::{Opening, Slot};
 use crate::model::{Model, ModelInfo};
 use crate::options::ReloadOptions;
-use crate::runtime::blocking::on_blocking_thread;
 use crate::tasks::Task;
+
+/// The name of the threads that wait for calls.
+const THREAD: &str = "onnx-bridge";
 
 /// Open models of ONNX artifacts. Clones share them; all calls take `&self` and may come from many threads at once.
 ///
@@ -125,7 +128,7 @@ impl MlBridge for OnnxMlBridge {
 
     async fn add(&self, model: Model) -> Result<ModelInfo, BridgeError> {
         let bridge = self.clone();
-        on_blocking_thread(move || bridge.add_blocking(model)).await
+        on_own_thread(THREAD, move || bridge.add_blocking(model)).await
     }
 
     fn add_blocking(&self, model: Model) -> Result<ModelInfo, BridgeError> {
@@ -134,7 +137,7 @@ impl MlBridge for OnnxMlBridge {
 
     async fn remove(&self, name: &str) -> Result<(), BridgeError> {
         let (bridge, name) = (self.clone(), name.to_owned());
-        on_blocking_thread(move || bridge.remove_blocking(&name)).await
+        on_own_thread(THREAD, move || bridge.remove_blocking(&name)).await
     }
 
     fn remove_blocking(&self, name: &str) -> Result<(), BridgeError> {
@@ -146,7 +149,7 @@ impl MlBridge for OnnxMlBridge {
 
     async fn reload(&self, name: &str, options: ReloadOptions) -> Result<ModelInfo, BridgeError> {
         let (bridge, name) = (self.clone(), name.to_owned());
-        on_blocking_thread(move || bridge.reload_blocking(&name, &options)).await
+        on_own_thread(THREAD, move || bridge.reload_blocking(&name, &options)).await
     }
 
     fn reload_blocking(&self, name: &str, options: &ReloadOptions) -> Result<ModelInfo, BridgeError> {
@@ -155,7 +158,7 @@ impl MlBridge for OnnxMlBridge {
 
     async fn close(&self) -> Result<(), BridgeError> {
         let bridge = self.clone();
-        on_blocking_thread(move || bridge.close_blocking()).await
+        on_own_thread(THREAD, move || bridge.close_blocking()).await
     }
 
     fn close_blocking(&self) -> Result<(), BridgeError> {

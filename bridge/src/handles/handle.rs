@@ -12,27 +12,17 @@ use tracing::Instrument;
 use super::source::{Running, Source};
 use crate::BridgeError;
 use crate::health::Health;
+use crate::life::calls;
 use crate::model::ModelInfo;
-use crate::runtime::blocking::{block_on, on_blocking_thread, runtime};
+use crate::runtime::blocking::{block_on, runtime};
 #[cfg(feature = "openai")]
-use crate::runtime::cancellation::Stop;
+use crate::runtime::cancellation::Hook;
 use crate::runtime::cancellation::{CancelToken, Stoppable, TimeLimit};
 use crate::runtime::lane::Caller;
 use crate::runtime::panics::caught;
 use crate::runtime::trace::Trace;
 use crate::status::ModelStatus;
 use crate::tasks::backend::{AnyBackend, OfTask};
-
-/// Removes the hook of a call when a part of it has ended.
-#[cfg(feature = "openai")]
-struct Hook<'a>(&'a Stop);
-
-#[cfg(feature = "openai")]
-impl Drop for Hook<'_> {
-    fn drop(&mut self) {
-        self.0.forget();
-    }
-}
 
 /// A model of the task of a backend. Clones share it.
 pub(crate) struct Handle<B: ?Sized> {
@@ -130,7 +120,8 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         let caller = self.caller(&stoppable, false);
         let _span = caller.trace.call().entered();
         let running = self.source.enter(stoppable.stop())?;
-        block_on(call(self.backend(&running)?, caller))
+        let backend = self.backend(&running)?;
+        block_on(calls::within(running.current(), call(backend, caller)))
     }
 
     /// Makes a call without blocking a thread. Dropping the future stops the call; a call that waits for its turn then
@@ -182,8 +173,12 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
             runtime()?;
         }
         let answer = async {
-            let running = if caller.is_async { self.enter(caller).await? } else { self.source.enter(&caller.stop)? };
-            part(self.backend(&running)?).await
+            let running = match caller.is_async {
+                true => self.source.enter_async(&caller.stop).await?,
+                false => self.source.enter(&caller.stop)?,
+            };
+            let backend = self.backend(&running)?;
+            calls::within(running.current(), part(backend)).await
         };
         caught(answer.instrument(caller.trace.call())).await
     }
@@ -194,15 +189,6 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
     /// `closed`.
     pub(crate) fn current(&self) -> Result<Arc<B>, BridgeError> {
         self.of_task(&self.source.backend()?)
-    }
-
-    /// Starts a call. Only the load of a model that is not loaded needs a blocking thread.
-    async fn enter(&self, caller: &Caller) -> Result<Running, BridgeError> {
-        if let Some(running) = self.source.try_enter()? {
-            return Ok(running);
-        }
-        let (source, stop) = (self.source.clone(), Arc::clone(&caller.stop));
-        on_blocking_thread(move || source.enter(&stop)).await
     }
 
     /// Makes a call as a part of another one: what stops that one stops this one. The time limit is that of the model, if it

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::BridgeError;
+use crate::life::calls::Current;
 use crate::life::service::{Service, ServiceCall};
 use crate::life::slot::{Call, Slot};
 use crate::model::ModelInfo;
@@ -26,6 +27,14 @@ pub(super) enum Running {
 }
 
 impl Running {
+    /// The call as one of the thread that polls it.
+    pub(super) fn current(&self) -> Current {
+        match self {
+            Self::Artifact(call) => call.current(),
+            Self::Service(call) => call.current(),
+        }
+    }
+
     pub(super) fn backend(&self) -> &AnyBackend {
         match self {
             Self::Artifact(call) => call.backend(),
@@ -108,14 +117,14 @@ impl Source {
         }
     }
 
-    /// Starts a call if it does not have to load graphs; otherwise `None`.
+    /// The asynchronous twin of [`enter`](Self::enter).
     ///
     /// # Errors
-    /// `closed`.
-    pub(super) fn try_enter(&self) -> Result<Option<Running>, BridgeError> {
+    /// The errors of [`enter`](Self::enter); `inference` if the system refuses the thread that loads the graphs.
+    pub(super) async fn enter_async(&self, stop: &Arc<Stop>) -> Result<Running, BridgeError> {
         match self {
-            Self::Artifact(slot) => Ok(slot.try_enter()?.map(Running::Artifact)),
-            Self::Service(service) => service.enter().map(Running::Service).map(Some),
+            Self::Artifact(slot) => slot.enter_async(stop).await.map(Running::Artifact),
+            Self::Service(service) => service.enter().map(Running::Service),
         }
     }
 }

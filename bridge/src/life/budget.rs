@@ -28,7 +28,7 @@ struct State {
     members: Vec<Weak<Generation>>,
 }
 
-/// The turn of a load. The next load starts when it is dropped.
+/// The turn of a load, unless the load has not waited for it. The next load starts when it is dropped.
 pub(super) struct Turn<'a>(Option<&'a Budget>);
 
 impl Budget {
@@ -37,7 +37,8 @@ impl Budget {
     }
 
     /// Waits for the turn of a load, and unloads other models until the model can be loaded within the limit: first those
-    /// without calls, the one whose last call ended first before the others; then one with calls, when they have ended.
+    /// without calls, the one whose last call ended first before the others; then one with calls, when they have ended. An
+    /// urgent load does not wait, and may exceed the limit.
     ///
     /// # Errors
     /// `config` if the model alone exceeds the limit, or the reason why the call was stopped.
@@ -52,7 +53,12 @@ impl Budget {
             stop.check()?;
             match (oldest(&others, true), oldest(&others, false)) {
                 (Some(idle), _) => idle.unload(UnloadReason::MemoryLimit),
-                (None, Some(busy)) => busy.leave(UnloadReason::MemoryLimit, stop)?,
+                (None, Some(busy)) if !model.is_urgent() => busy.leave(model, stop)?,
+                (None, Some(_)) => {
+                    let model = &model.opened.info.name;
+                    tracing::warn!(%model, "exceeds memory_mb: the model is called within a call of another one");
+                    break;
+                }
                 (None, None) => break,
             }
         }
@@ -70,17 +76,17 @@ impl Budget {
 
     fn take_turn(&self, model: &Arc<Generation>, stop: &Stop) -> Result<Turn<'_>, BridgeError> {
         let mut state = self.lock();
-        while state.is_loading {
+        while state.is_loading && !model.is_urgent() {
             stop.check()?;
             let waited = self.turn_ended.wait_timeout(state, CHECK_INTERVAL);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.is_loading = true;
+        let has_turn = !std::mem::replace(&mut state.is_loading, true);
         state.members.retain(|member| member.strong_count() > 0);
         if !state.members.iter().any(|member| std::ptr::eq(member.as_ptr(), Arc::as_ptr(model))) {
             state.members.push(Arc::downgrade(model));
         }
-        Ok(Turn(Some(self)))
+        Ok(Turn(has_turn.then_some(self)))
     }
 
     /// The other loaded models, if the model would exceed the limit beside them. While it is loaded, it needs `transient`

@@ -1,6 +1,14 @@
 //! One version of a model: an opened artifact, whose graphs are loaded or not.
 
+mod entry;
+mod load;
+#[cfg(test)]
+#[cfg(feature = "sentence-embedding")]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
@@ -8,17 +16,13 @@ use super::housekeeping;
 use crate::BridgeError;
 use crate::families::loading::Opened;
 use crate::runtime::cancellation::Stop;
-use crate::runtime::environment::environment;
-use crate::runtime::freed_memory::{map_large_blocks, return_free_memory};
-use crate::runtime::memory;
+use crate::runtime::freed_memory::return_free_memory;
 use crate::runtime::meter::UnloadReason;
 use crate::runtime::session::EngineOptions;
 use crate::status::{ModelState, ModelStatus};
 
 /// How often a caller that waits for a model checks whether it was stopped.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// A model with small files may take this memory beyond four times their size.
-const SLACK: u64 = 64 << 20;
 
 /// Whether the graphs of a model are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub(crate) struct Generation {
     conditions: Conditions,
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether calls wait for no memory: what has the memory may wait for them.
+    is_urgent: AtomicBool,
 }
 
 struct State {
@@ -62,6 +68,8 @@ struct State {
     is_leaving: bool,
     /// The application wants the graphs freed when no call uses them.
     unloads_after_calls: bool,
+    /// The asynchronous calls that wait for a change.
+    wakers: Vec<Waker>,
 }
 
 impl State {
@@ -81,15 +89,10 @@ impl Generation {
             failure: None,
             is_leaving: false,
             unloads_after_calls: false,
+            wakers: Vec::new(),
         };
-        Arc::new(Self { opened, conditions, state: Mutex::new(state), changed: Condvar::new() })
-    }
-
-    /// Starts a call if the graphs are loaded; otherwise `None`.
-    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Call> {
-        let mut state = self.lock();
-        let is_ready = state.load == LoadState::Ready && !state.is_leaving;
-        is_ready.then(|| self.start(&mut state))
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Arc::new(Self { opened, conditions, state, changed, is_urgent: AtomicBool::new(false) })
     }
 
     /// What the model, which has this name, does at the moment. Does not wait.
@@ -116,77 +119,6 @@ impl Generation {
         }
     }
 
-    /// Starts a call. The first of several concurrent calls loads the graphs, and the others wait for it.
-    ///
-    /// # Errors
-    /// The reason why the call was stopped; the errors of loading: `file_hash`, `path_kind` or `io` if a file has changed
-    /// since the artifact was opened, `config` if the model exceeds the memory limit alone, `dependency` or `graph`.
-    pub(super) fn enter(self: &Arc<Self>, stop: &Stop) -> Result<Call, BridgeError> {
-        let mut state = self.lock();
-        let failures = state.failures;
-        loop {
-            stop.check()?;
-            match (state.load, &state.failure) {
-                (LoadState::Ready, _) if !state.is_leaving => return Ok(self.start(&mut state)),
-                // The load that this call waited for failed.
-                (LoadState::Unloaded, Some(failure)) if state.failures > failures => return Err(failure.clone()),
-                (LoadState::Unloaded, _) => {
-                    state.load = LoadState::Loading;
-                    drop(state);
-                    return self.load(stop);
-                }
-                (LoadState::Ready | LoadState::Loading | LoadState::Unloading, _) => state = self.wait(state),
-            }
-        }
-    }
-
-    /// Loads the graphs and starts the call that needs them.
-    fn load(self: &Arc<Self>, stop: &Stop) -> Result<Call, BridgeError> {
-        let mut attempt = Attempt { generation: self, result: None };
-        let result = self.load_graphs(stop);
-        let outcome = result.as_ref().map(|bytes| *bytes).map_err(BridgeError::clone);
-        attempt.result = Some(outcome);
-        drop(attempt);
-        result?;
-        housekeeping::watch(self);
-        Ok(Call { generation: Arc::clone(self) })
-    }
-
-    /// Returns the memory that the graphs take.
-    fn load_graphs(self: &Arc<Self>, stop: &Stop) -> Result<u64, BridgeError> {
-        let Conditions { engine, budget, .. } = &self.conditions;
-        self.note_use();
-        self.opened.files.check_changed()?;
-        if engine.environment.is_none() {
-            // The memory of the library is not that of the model.
-            environment(engine.library.as_deref())?;
-        }
-        let _turn = budget.make_room(self, stop)?;
-        map_large_blocks();
-        let before = memory::resident_bytes();
-        let started = Instant::now();
-        self.opened.backend.any().warm_up()?;
-        self.opened.meter.load(started.elapsed());
-        return_free_memory();
-        let grown = memory::resident_bytes().zip(before).map_or(0, |(after, before)| after.saturating_sub(before));
-        let taken = self.plausible(grown);
-        budget.settle(self, taken);
-        Ok(taken)
-    }
-
-    /// Notes that the files are in use, so that no cache removes them.
-    pub(super) fn note_use(&self) {
-        #[cfg(feature = "store")]
-        crate::store::note_use(&self.opened.info.path);
-    }
-
-    /// The memory of the graphs, given by how much the process grew. Memory that the process freed before is used again, so
-    /// that it may grow by less than the graphs take; other work of the process makes it grow by more.
-    fn plausible(&self, grown: u64) -> u64 {
-        let files = self.opened.graph_bytes;
-        grown.min(files * 4 + SLACK).max(files).max(self.lock().bytes)
-    }
-
     /// Frees the graphs if they are loaded and no call uses them.
     pub(super) fn unload(&self, reason: UnloadReason) {
         let state = self.lock();
@@ -201,7 +133,7 @@ impl Generation {
         if state.is_idle() {
             self.free(state, UnloadReason::Call);
         } else {
-            state.unloads_after_calls = state.calls > 0;
+            state.unloads_after_calls = state.calls > 0 || state.load == LoadState::Loading;
         }
     }
 
@@ -213,30 +145,30 @@ impl Generation {
         }
     }
 
-    /// Frees the graphs when the running calls have ended. New calls wait until then.
+    /// Frees the graphs for another model when the running calls have ended, unless the load of that one becomes urgent. New
+    /// calls wait until then.
     ///
     /// # Errors
     /// The reason why the call that needs the memory was stopped.
-    pub(super) fn leave(&self, reason: UnloadReason, stop: &Stop) -> Result<(), BridgeError> {
+    pub(super) fn leave(&self, other: &Self, stop: &Stop) -> Result<(), BridgeError> {
         let mut state = self.lock();
         state.is_leaving = true;
         loop {
             match state.load {
                 LoadState::Ready if state.calls == 0 => {
-                    self.free(state, reason);
+                    self.free(state, UnloadReason::MemoryLimit);
                     return Ok(());
                 }
                 LoadState::Unloaded | LoadState::Loading => break,
                 LoadState::Ready | LoadState::Unloading => {}
             }
-            if stop.check().is_err() {
+            if other.is_urgent() || stop.check().is_err() {
                 break;
             }
             state = self.wait(state);
         }
         state.is_leaving = false;
-        drop(state);
-        self.changed.notify_all();
+        self.notify(state);
         stop.check()
     }
 
@@ -251,8 +183,17 @@ impl Generation {
         let mut state = self.lock();
         state.load = LoadState::Unloaded;
         state.is_leaving = false;
-        drop(state);
-        self.changed.notify_all();
+        self.notify(state);
+    }
+
+    /// Lets calls that wait for memory start without waiting, until the next load has ended.
+    pub(super) fn hurry(&self) {
+        self.is_urgent.store(true, Ordering::SeqCst);
+        self.notify(self.lock());
+    }
+
+    pub(super) fn is_urgent(&self) -> bool {
+        self.is_urgent.load(Ordering::SeqCst)
     }
 
     /// The memory that loading the graphs needs: as much as last time, or an estimate.
@@ -292,9 +233,12 @@ impl Generation {
         state.used.checked_add(limit)
     }
 
-    fn start(self: &Arc<Self>, state: &mut State) -> Call {
-        state.calls += 1;
-        Call { generation: Arc::clone(self) }
+    /// Tells everything that waits for the model that its state has changed.
+    fn notify(&self, mut state: MutexGuard<'_, State>) {
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        self.changed.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
@@ -317,37 +261,6 @@ impl Drop for Generation {
     }
 }
 
-/// A load, whose result is stored when it is dropped. A load that panics has none.
-struct Attempt<'a> {
-    generation: &'a Generation,
-    result: Option<Result<u64, BridgeError>>,
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        let mut state = self.generation.lock();
-        match self.result.take() {
-            Some(Ok(bytes)) => {
-                state.load = LoadState::Ready;
-                state.bytes = bytes.max(1);
-                state.calls += 1;
-                state.failure = None;
-                self.generation.opened.meter.loaded(state.bytes);
-            }
-            // Another call may load the model.
-            Some(Err(error)) if error.is_stop() => state.load = LoadState::Unloaded,
-            failed => {
-                let panicked = || BridgeError::Internal { problem: "loading the model panicked".to_owned() };
-                state.load = LoadState::Unloaded;
-                state.failures += 1;
-                state.failure = Some(failed.and_then(Result::err).unwrap_or_else(panicked));
-            }
-        }
-        drop(state);
-        self.generation.changed.notify_all();
-    }
-}
-
 /// A running call. The graphs stay loaded until it is dropped.
 pub(crate) struct Call {
     generation: Arc<Generation>,
@@ -365,8 +278,7 @@ impl Drop for Call {
             self.generation.free(state, UnloadReason::Call);
             return;
         }
-        drop(state);
-        self.generation.changed.notify_all();
+        self.generation.notify(state);
         housekeeping::call_ended(&self.generation);
     }
 }

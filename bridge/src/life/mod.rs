@@ -6,7 +6,9 @@
 //! backends refer to a [`Service`](service::Service), which does not change.
 
 pub(crate) mod budget;
+pub(crate) mod calls;
 pub(crate) mod generation;
 mod housekeeping;
+pub(crate) mod own_thread;
 pub(crate) mod service;
 pub(crate) mod slot;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::calls::{self, Current};
 use crate::BridgeError;
 use crate::model::ModelInfo;
 use crate::status::{ModelState, ModelStatus};
@@ -78,11 +79,12 @@ impl Service {
         self.backend.any().unload();
     }
 
-    /// Refuses new calls, waits until the running calls have ended, and frees what the model uses.
+    /// Refuses new calls, waits until the running calls of other threads have ended, and frees what the model uses.
     pub(crate) fn close(&self) {
+        let own = calls::count(self);
         let mut state = self.lock();
         state.is_closed = true;
-        while state.calls > 0 {
+        while state.calls > own {
             state = self.call_ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         drop(state);
@@ -98,6 +100,11 @@ impl Service {
 pub(crate) struct ServiceCall(Arc<Service>);
 
 impl ServiceCall {
+    /// The call as one of the thread that polls it.
+    pub(crate) fn current(&self) -> Current {
+        Current::new(&*self.0, false)
+    }
+
     pub(crate) fn backend(&self) -> &AnyBackend {
         &self.0.backend
     }

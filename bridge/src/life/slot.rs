@@ -4,14 +4,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::budget::Budget;
+use super::calls::{self, Current};
 use super::generation::{self, Conditions, Generation};
 use crate::BridgeError;
-use crate::families::loading;
+use crate::families::loading::{self, Opened};
 use crate::location::Locator;
 use crate::model::{Model, ModelInfo};
 use crate::options::{BridgeOptions, ReloadOptions};
 use crate::runtime::cancellation::{Stop, TimeLimit};
+use crate::runtime::file_check::FileCheck;
 use crate::runtime::options::ModelOptions;
+use crate::runtime::session::EngineOptions;
 use crate::status::ModelStatus;
 use crate::tasks::Task;
 use crate::tasks::backend::AnyBackend;
@@ -67,7 +70,8 @@ impl Slot {
     /// The errors of [`Locator::locate`] and [`loading::open`].
     pub(crate) fn open(model: Model, opening: &Opening) -> Result<Arc<Self>, BridgeError> {
         model.check()?;
-        let opened = loading::open(&opening.locator.locate(&model)?, &opening.options)?;
+        let located = opening.locator.locate(&model)?;
+        let opened = opened(&opening.options, |options| loading::open(&located, options))?;
         let Opening { options, timeout, budget, locator } = opening.clone();
         let (engine, idle_unload) = (options.engine.clone(), model.idle_unload);
         let conditions = Conditions { engine, idle_unload, budget };
@@ -114,32 +118,27 @@ impl Slot {
     /// # Errors
     /// `closed`, or the errors of loading.
     pub(crate) fn enter(self: &Arc<Self>, stop: &Stop) -> Result<Call, BridgeError> {
-        let mut state = self.lock();
-        let generation = state.current.clone().ok_or_else(|| self.closed())?;
-        state.calls += 1;
-        drop(state);
-        let counted = Counted(Arc::clone(self));
-        let running = match generation.enter(stop) {
-            Ok(running) => Some(running),
-            Err(reason) if reason.is_stop() => None,
-            Err(error) => {
-                generation.opened.meter.error(error.code());
-                return Err(error);
-            }
-        };
-        Ok(Call { _running: running, generation, _counted: counted })
+        let (generation, counted) = self.count()?;
+        let running = generation.enter(stop);
+        Call::new(running, generation, counted)
     }
 
-    /// Starts a call if the current generation is loaded; otherwise `None`.
+    /// The asynchronous twin of [`enter`](Self::enter), which occupies none of tokio's blocking threads.
     ///
     /// # Errors
-    /// `closed`.
-    pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Option<Call>, BridgeError> {
+    /// The errors of [`enter`](Self::enter); `inference` if the system refuses the thread that loads the graphs.
+    pub(crate) async fn enter_async(self: &Arc<Self>, stop: &Arc<Stop>) -> Result<Call, BridgeError> {
+        let (generation, counted) = self.count()?;
+        let running = generation.enter_async(stop).await;
+        Call::new(running, generation, counted)
+    }
+
+    /// Counts a call of the current generation.
+    fn count(self: &Arc<Self>) -> Result<(Arc<Generation>, Counted), BridgeError> {
         let mut state = self.lock();
         let generation = state.current.clone().ok_or_else(|| self.closed())?;
-        let Some(running) = generation.try_enter() else { return Ok(None) };
         state.calls += 1;
-        Ok(Some(Call { _running: Some(running), generation, _counted: Counted(Arc::clone(self)) }))
+        Ok((generation, Counted(Arc::clone(self))))
     }
 
     /// What the model does at the moment. Does not wait.
@@ -178,7 +177,8 @@ impl Slot {
             identity: options.expect_identity.clone().or_else(|| model.identity.clone()),
             ..model.clone()
         };
-        let opened = loading::open_replayed(&self.locator.locate(&new)?, self.task, &self.options, limit)?;
+        let located = self.locator.locate(&new)?;
+        let opened = opened(&self.options, |options| loading::open_replayed(&located, self.task, options, limit))?;
         let generation = Generation::new(opened, self.conditions.clone());
         // Keeps the graphs loaded until the new generation answers calls.
         let _call = old.is_loaded().then(|| generation.enter(&Stop::default())).transpose()?;
@@ -198,11 +198,17 @@ impl Slot {
         Ok(state.current.replace(generation))
     }
 
-    /// Refuses new calls, waits until the running calls have ended, and frees the model.
+    /// Refuses new calls, waits until the running calls have ended, and frees the model. Calls of the current thread, whose
+    /// callback closes the model, are not waited for: they end with the model, which is then freed.
     pub(crate) fn close(&self) {
+        let own = calls::count(self);
         let mut state = self.lock();
         let current = state.current.take();
-        while state.calls > 0 {
+        if calls::keep_graphs() {
+            // The calls of this model must not wait for the outer call.
+            current.iter().for_each(|current| current.hurry());
+        }
+        while state.calls > own {
             state = self.call_ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         drop(state);
@@ -218,15 +224,49 @@ impl Slot {
     }
 }
 
+/// Opens a model whose sessions check its files whenever they read them.
+fn opened(
+    options: &ModelOptions,
+    open: impl FnOnce(&ModelOptions) -> Result<Opened, BridgeError>,
+) -> Result<Opened, BridgeError> {
+    let files = FileCheck::default();
+    let engine = EngineOptions { files: files.clone(), ..options.engine.clone() };
+    let opened = open(&ModelOptions { engine, ..options.clone() })?;
+    files.set(&opened.files);
+    Ok(opened)
+}
+
 /// A running call, which keeps its generation and the graphs of it.
 pub(crate) struct Call {
-    _running: Option<generation::Call>,
+    pub(super) running: Option<generation::Call>,
     generation: Arc<Generation>,
     /// Dropped last, so that the generation is freed before the slot is closed.
-    _counted: Counted,
+    counted: Counted,
 }
 
 impl Call {
+    /// A call that starts with the graphs, or without them if it was stopped.
+    fn new(
+        running: Result<generation::Call, BridgeError>,
+        generation: Arc<Generation>,
+        counted: Counted,
+    ) -> Result<Self, BridgeError> {
+        let running = match running {
+            Ok(running) => Some(running),
+            Err(reason) if reason.is_stop() => None,
+            Err(error) => {
+                generation.opened.meter.error(error.code());
+                return Err(error);
+            }
+        };
+        Ok(Self { running, generation, counted })
+    }
+
+    /// The call as one of the thread that polls it.
+    pub(crate) fn current(&self) -> Current {
+        Current::new(&*self.counted.0, self.running.is_some())
+    }
+
     pub(crate) fn backend(&self) -> &AnyBackend {
         &self.generation.opened.backend
     }

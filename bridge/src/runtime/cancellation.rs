@@ -66,7 +66,7 @@ impl fmt::Debug for CancelToken {
 }
 
 /// What happens when a call is stopped, given the reason.
-type Hook = Box<dyn FnOnce(BridgeError) + Send>;
+type OnStop = Box<dyn FnOnce(BridgeError) + Send>;
 
 /// The state of one call, through which other threads can stop it.
 #[derive(Default)]
@@ -80,7 +80,7 @@ struct State {
     reason: Option<BridgeError>,
     /// The runs that compute something for the call.
     runs: Vec<Arc<Running>>,
-    hook: Option<Hook>,
+    hook: Option<OnStop>,
 }
 
 impl Stop {
@@ -156,6 +156,15 @@ impl Running {
         {
             tracing::warn!(%error, "a run could not be terminated");
         }
+    }
+}
+
+/// Removes the hook of a call when it is dropped.
+pub(crate) struct Hook<'a>(pub(crate) &'a Stop);
+
+impl Drop for Hook<'_> {
+    fn drop(&mut self) {
+        self.0.forget();
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod deadlines;
 pub(crate) mod devices;
 pub(crate) mod environment;
 pub(crate) mod execution_providers;
+pub(crate) mod file_check;
 pub(crate) mod freed_memory;
 pub(crate) mod graph_session;
 pub(crate) mod lane;

@@ -17,6 +17,7 @@ use super::cpu::{Cpu, available_threads};
 use super::devices::{AUTO, Device, Devices};
 use super::environment::{check_version, environment};
 use super::execution_providers::{Library, Profile, on_device};
+use super::file_check::FileCheck;
 use super::graph_session::GraphSession;
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
@@ -44,6 +45,8 @@ pub(crate) struct EngineOptions {
     /// The number of runs of a graph at the same time; `None` is one per thread where they share a session, else one per
     /// device.
     pub(crate) workers: Option<usize>,
+    /// The files that the sessions read.
+    pub(crate) files: FileCheck,
 }
 
 impl EngineOptions {
@@ -152,7 +155,7 @@ impl SessionFactory {
     /// it gets the same one: a run leaves nothing in a session but the number of runs, which is right after a panic too.
     ///
     /// # Errors
-    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph.
+    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph, the errors of a file that has changed.
     pub(crate) fn graph_session(&self) -> Result<Arc<GraphSession>, BridgeError> {
         if !self.options.shares_session() {
             return Ok(Arc::new(GraphSession::new(self.create()?, 1)));
@@ -170,7 +173,7 @@ impl SessionFactory {
     /// Creates a session for one thread, with its part of the threads of the graph.
     ///
     /// # Errors
-    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph.
+    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph, the errors of a file that has changed.
     pub(crate) fn create(&self) -> Result<Session, BridgeError> {
         self.create_with((self.options.threads() / self.options.workers()).max(1))
     }
@@ -185,7 +188,8 @@ impl SessionFactory {
         let configured =
             Session::builder(&environment).and_then(|builder| self.configure(builder, threads, Cpu::detect(), device));
         let builder = configured.map_err(refuse)?;
-        let (session, counts) = load(&self.graph.path, builder, device).map_err(refuse)?;
+        let read = || load(&self.graph.path, builder, device).map_err(refuse);
+        let (session, counts) = self.options.files.around(read)?;
         devices.providers.record(&self.graph.name, &device.name, counts);
         Ok(session)
     }

@@ -167,7 +167,8 @@ pub struct Progress(Arc<dyn Fn(usize, usize) + Send + Sync>);
 impl Progress {
     /// Passes the progress to a callback. The arguments of the callback are the number of finished texts and the number
     /// of all texts of a round. These texts are inputs, or the chunks of one input. The callback is called after every
-    /// run, in the thread that waits for the call.
+    /// run, in the thread that waits for the call. It may use this model and others, which then do not wait for memory and
+    /// may exceed `memory_mb`, and it may close the bridge, which does not wait for this call.
     pub fn new(callback: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
         Self(Arc::new(callback))
     }

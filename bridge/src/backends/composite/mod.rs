@@ -19,9 +19,9 @@ use crate::api::MlBridge;
 use crate::handles::any::AnyHandle;
 use crate::handles::{Embedder, Recognizer, Reranker, Summarizer};
 use crate::health::Health;
+use crate::life::own_thread::on_own_thread;
 use crate::model::ModelInfo;
 use crate::options::BridgeOptions;
-use crate::runtime::blocking::on_blocking_thread;
 use crate::status::ModelStatus;
 use crate::tasks::{Location, Task};
 
@@ -270,7 +270,7 @@ impl MlBridge for CompositeMlBridge {
 
     async fn close(&self) -> Result<(), BridgeError> {
         let bridge = self.clone();
-        on_blocking_thread(move || bridge.close_blocking()).await
+        on_own_thread("onnx-close", move || bridge.close_blocking()).await
     }
 
     /// Closes all members after their running calls have ended.

@@ -184,7 +184,8 @@ impl<R: Runner> Lane<R> {
         caller.stop.check()
     }
 
-    /// Frees what the threads need for runs, unless a run uses it. The next call loads the model again.
+    /// Frees what the threads need for runs; what a run uses at the moment is freed when it ends. The next call loads the model
+    /// again.
     pub(crate) fn unload(&self) {
         self.shared.unload();
     }

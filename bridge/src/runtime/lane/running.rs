@@ -8,6 +8,7 @@ use tracing::Span;
 use super::Runner;
 use super::queue::Part;
 use super::worker::Shared;
+use super::worker::sessions::Sessions;
 use crate::BridgeError;
 use crate::error_code::ErrorCode;
 use crate::runtime::batch::{Load, Outcome};
@@ -22,20 +23,20 @@ impl<R: Runner> Shared<R> {
     /// The outcomes of all rows, within the span of the run.
     pub(super) fn outcomes_in_span(
         &self,
-        worker: &mut Option<R::Worker>,
+        sessions: &mut Sessions<R>,
         key: &R::Key,
         parts: &[Part<R>],
     ) -> (Vec<Outcome<R::Answer>>, RunResult) {
         let mut traces = parts.iter().filter(|part| !part.rows.is_empty()).map(|part| &part.trace);
         let span = traces.next().map_or_else(Span::none, |first| first.run(traces));
-        span.in_scope(|| self.outcomes(worker, key, parts))
+        span.in_scope(|| self.outcomes(sessions, key, parts))
     }
 
     /// The outcomes of all rows, and the result of the run. If the run fails, every row runs alone, so that one bad row does
     /// not lose the others.
     fn outcomes(
         &self,
-        worker: &mut Option<R::Worker>,
+        sessions: &mut Sessions<R>,
         key: &R::Key,
         parts: &[Part<R>],
     ) -> (Vec<Outcome<R::Answer>>, RunResult) {
@@ -45,7 +46,7 @@ impl<R: Runner> Shared<R> {
             return (Vec::new(), None);
         }
         let calls = parts.iter().map(|part| Arc::clone(&part.stop)).collect();
-        match self.run(worker, key, &rows, calls) {
+        match self.run(sessions, key, &rows, calls) {
             Ok(outcomes) => (outcomes, Some(Ok(()))),
             Err(error) if error.is_stop() => (rows.iter().map(|_| Err(error.clone())).collect(), None),
             Err(error) => {
@@ -53,7 +54,7 @@ impl<R: Runner> Shared<R> {
                     if rows.len() == 1 {
                         return Err(error.clone());
                     }
-                    self.run(worker, key, &[row], vec![Arc::clone(call)])?.pop().unwrap_or_else(super::not_run)
+                    self.run(sessions, key, &[row], vec![Arc::clone(call)])?.pop().unwrap_or_else(super::not_run)
                 };
                 let calls = parts.iter().flat_map(|part| part.rows.iter().map(|(_, row)| (row, &part.stop)));
                 let outcomes: Vec<Outcome<R::Answer>> = calls.map(alone).collect();
@@ -66,7 +67,7 @@ impl<R: Runner> Shared<R> {
     /// Runs some rows together. After a panic, the sessions are created again.
     fn run(
         &self,
-        worker: &mut Option<R::Worker>,
+        sessions: &mut Sessions<R>,
         key: &R::Key,
         rows: &[&R::Row],
         calls: Vec<Arc<Stop>>,
@@ -77,18 +78,18 @@ impl<R: Runner> Shared<R> {
             self.options.shrinks && load.is_some_and(|load| R::shrinks(load.padded())),
             &self.meter,
         )?;
-        let current = match worker {
+        let worker = match sessions.worker.take() {
             Some(worker) => worker,
-            None => worker.insert(self.reload()?),
+            None => self.reload(sessions)?,
         };
+        let current = sessions.worker.insert(worker);
         match catch_unwind(AssertUnwindSafe(|| self.runner.run(current, key, rows, &scope))) {
             Ok(Ok(outcomes)) if outcomes.len() != rows.len() => Err(BridgeError::Internal {
                 problem: format!("a run of {} rows has {} outcomes", rows.len(), outcomes.len()),
             }),
             Ok(outcomes) => outcomes,
             Err(panic) => {
-                *worker = None;
-                self.lost();
+                self.lose(sessions);
                 Err(panics::error(&*panic))
             }
         }

@@ -1,6 +1,7 @@
 //! Tests of lanes with a runner that computes nothing and records its runs. They count runs and do not measure time.
 
 mod slots;
+mod unload;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -1,11 +1,13 @@
 //! The threads of a lane.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+pub(super) mod sessions;
+
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
+use self::sessions::Sessions;
 use super::fork::Owner;
 use super::inbox::Message;
 use super::queue::{Batch, Call, Part, Queue};
@@ -15,7 +17,6 @@ use crate::BridgeError;
 use crate::error_code::ErrorCode;
 use crate::runtime::batch::refused_thread;
 use crate::runtime::meter::Meter;
-use crate::runtime::panics;
 use crate::status::{LaneStatus, ModelState};
 
 /// What the callers and the threads of a lane share.
@@ -43,6 +44,8 @@ struct State<R: Runner> {
     /// The number of threads that load the model at the moment, and of those that have loaded it.
     loading: usize,
     loaded: usize,
+    /// The number of unloads. Sessions of an earlier epoch count as freed, and are when their run ends.
+    epoch: u64,
     next_id: u64,
     is_closed: bool,
     last_success: Option<SystemTime>,
@@ -62,6 +65,7 @@ impl<R: Runner> Shared<R> {
             slots: 0,
             loading: 0,
             loaded: 0,
+            epoch: 0,
             next_id: 0,
             is_closed: false,
             last_success: None,
@@ -147,13 +151,13 @@ impl<R: Runner> Shared<R> {
     /// The loop of a thread.
     fn work(self: Arc<Self>) {
         self.lock().starting -= 1;
-        while let Some((batch, worker)) = self.next() {
-            self.process(batch, worker);
+        while let Some((batch, sessions)) = self.next() {
+            self.process(batch, sessions);
         }
     }
 
     /// Waits for the next batch; `None` when the lane is closed.
-    fn next(self: &Arc<Self>) -> Option<(Batch<R>, Option<R::Worker>)> {
+    fn next(self: &Arc<Self>) -> Option<(Batch<R>, Sessions<R>)> {
         let mut state = self.lock();
         loop {
             if state.is_closed {
@@ -173,17 +177,17 @@ impl<R: Runner> Shared<R> {
     pub(super) fn work_off(self: &Arc<Self>) {
         loop {
             let mut state = self.lock();
-            let Some((batch, worker)) = self.take(&mut state) else {
+            let Some((batch, sessions)) = self.take(&mut state) else {
                 state.threads -= 1;
                 return;
             };
             drop(state);
-            self.process(batch, worker);
+            self.process(batch, sessions);
         }
     }
 
     /// Takes the next batch, and sessions that no run uses.
-    fn take(self: &Arc<Self>, state: &mut State<R>) -> Option<(Batch<R>, Option<R::Worker>)> {
+    fn take(self: &Arc<Self>, state: &mut State<R>) -> Option<(Batch<R>, Sessions<R>)> {
         let batch = state.queue.take(&self.options, self.options.workers.saturating_sub(state.slots))?;
         state.running += 1;
         state.slots += batch.slots;
@@ -193,21 +197,19 @@ impl<R: Runner> Shared<R> {
         if state.queue.len() > 0 {
             self.changed.notify_one();
         }
-        let worker = state.workers.pop();
-        state.loading += usize::from(worker.is_none());
-        Some((batch, worker))
+        Some((batch, state.take_sessions()))
     }
 
     /// Runs a batch and sends the outcomes to its calls.
-    fn process(&self, batch: Batch<R>, worker: Option<R::Worker>) {
+    fn process(&self, batch: Batch<R>, mut sessions: Sessions<R>) {
         let Batch { key, slots, mut parts } = batch;
         self.record_waits(&mut parts);
-        let mut worker = match worker.map_or_else(|| self.load(), Ok) {
-            Ok(worker) => Some(worker),
+        match sessions.worker.take().map_or_else(|| self.load(&sessions), Ok) {
+            Ok(worker) => sessions.worker = Some(worker),
             Err(error) => return self.fail(parts, slots, &error),
-        };
-        let (outcomes, result) = self.outcomes_in_span(&mut worker, &key, &parts);
-        let parts = self.end(worker, result, slots, parts);
+        }
+        let (outcomes, result) = self.outcomes_in_span(&mut sessions, &key, &parts);
+        let parts = self.end(sessions, result, slots, parts);
         let mut outcomes = outcomes.into_iter();
         for part in parts {
             let rows = part.rows.into_iter().map(|(row, _)| row);
@@ -228,9 +230,9 @@ impl<R: Runner> Shared<R> {
     }
 
     /// Notes that a run has ended, keeps its sessions for another one, and puts calls with further runs back into the queue.
-    fn end(&self, worker: Option<R::Worker>, result: RunResult, slots: usize, mut parts: Vec<Part<R>>) -> Vec<Part<R>> {
+    fn end(&self, sessions: Sessions<R>, result: RunResult, slots: usize, mut parts: Vec<Part<R>>) -> Vec<Part<R>> {
         let mut state = self.lock();
-        state.workers.extend(worker);
+        let outdated = state.keep(sessions);
         state.running -= 1;
         state.slots -= slots;
         match result {
@@ -243,18 +245,9 @@ impl<R: Runner> Shared<R> {
         // This thread itself takes the next turn.
         (1..rests.len()).for_each(|_| self.changed.notify_one());
         rests.into_iter().for_each(|call| state.queue.push(call));
+        drop(state);
+        self.free(outdated);
         parts
-    }
-
-    /// Creates the sessions of a thread, which counts as loading.
-    fn load(&self) -> Result<R::Worker, BridgeError> {
-        let loaded =
-            catch_unwind(AssertUnwindSafe(|| self.runner.load())).unwrap_or_else(|panic| Err(panics::error(&*panic)));
-        let mut state = self.lock();
-        state.loading -= 1;
-        state.loaded += usize::from(loaded.is_ok());
-        state.error = loaded.as_ref().err().map(BridgeError::code);
-        loaded
     }
 
     /// Sends an error that concerns all rows of some calls.
@@ -264,32 +257,6 @@ impl<R: Runner> Shared<R> {
         state.slots -= slots;
         drop(state);
         parts.into_iter().for_each(|part| part.inbox.send(Message::Failed(error.clone())));
-    }
-
-    /// Creates the sessions of a thread again, after a panic.
-    pub(super) fn reload(&self) -> Result<R::Worker, BridgeError> {
-        self.lock().loading += 1;
-        self.load()
-    }
-
-    /// The sessions of a thread are gone.
-    pub(super) fn lost(&self) {
-        self.lock().loaded -= 1;
-    }
-
-    pub(super) fn is_loaded(&self) -> bool {
-        self.lock().loaded > 0
-    }
-
-    pub(super) fn unload(&self) {
-        if self.owner.is_other() {
-            return;
-        }
-        let mut state = self.lock();
-        let workers = std::mem::take(&mut state.workers);
-        state.loaded -= workers.len();
-        drop(state);
-        drop(workers);
     }
 
     /// The number of jobs that wait for their turn.

@@ -183,8 +183,8 @@ def _ruler_problems(nlp: Language, factories: dict[str, str], sentences: str) ->
         if factories[name] == "attribute_ruler":
             refused = _LASTING_ATTRIBUTES | (read if name in before else set())
             if changed := _ruled_attributes(nlp.get_pipe(name)) & refused:
-                place = "before" if name in before else "after"
-                problems.append(f"an attribute ruler that sets {', '.join(sorted(changed))} {place} ner")
+                side = "before" if name in before else "after"
+                problems.append(f"an attribute ruler that sets {', '.join(sorted(changed))} {side} ner")
     return problems
 
 

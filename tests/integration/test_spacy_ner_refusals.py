@@ -297,8 +297,8 @@ def test_patterns_that_other_engines_read_differently(nlp, staging, name, patter
         export_pipeline(nlp, staging)
 
 
-def add_ruler(nlp: Language, place: str = "before", **attributes: str) -> None:
-    ruler = nlp.add_pipe("attribute_ruler", **{place: "ner"})
+def add_ruler(nlp: Language, side: str = "before", **attributes: str) -> None:
+    ruler = nlp.add_pipe("attribute_ruler", **{side: "ner"})
     ruler.add([[{"LOWER": "paris"}]], attributes)
 
 

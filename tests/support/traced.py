@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -32,8 +31,6 @@ _OTHER_IN_EACH_RUN = re.compile(r"\.[0-9a-f]{16}\.tmp$|/removed-[^/]+|/\.[^/]+\.
 _TRIES = 40
 # The seconds in which a program has to end: a library whose own calls fail may wait forever
 _LIMIT = 60
-# Stands for the number of the process in a path
-_PROCESS = "{process}"
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
@@ -94,7 +91,6 @@ def changing_points(
         thread, call = found.groups()
         shown = line.partition(", ")[0] if call in _BY_FIRST_PATH else line
         paths = [path for path in _PATH.findall(shown) if path.startswith(str(root))]
-        paths = [re.sub(rf"\.{process}$", f".{_PROCESS}", path) for path in paths]
         stable = [path for path in paths if by_path and not _OTHER_IN_EACH_RUN.search(path)]
         counts.update([(thread, call), *((thread, call, path) for path in set(stable))])
         if not paths or (call == "openat" and "O_CREAT" not in line):
@@ -174,13 +170,12 @@ def _run(command: Program, log: Path, calls: Sequence[str], options: Sequence[st
     strace = ["strace", *follow, "-y", "-qq", "-o", str(log), "-e", f"trace={','.join(calls)}", *options]
     if not isinstance(command, list | tuple):
         return _attached(command, strace)
-    # With -D the program is this child, so that the shell knows its number before it begins
-    script = f"exec {shlex.join([*strace, '-D', *command])}".replace(_PROCESS, "'\"$$\"'")
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
-    shell = ["sh", "-c", script]
     try:
-        # The pipes end when strace ends, after its log was written
-        done = subprocess.run(shell, capture_output=True, text=True, check=False, env=environment, timeout=_LIMIT)
+        # With -D the program is this child. The pipes end when strace ends, after its log was written.
+        done = subprocess.run(
+            [*strace, "-D", *command], capture_output=True, text=True, check=False, env=environment, timeout=_LIMIT
+        )
     except subprocess.TimeoutExpired as error:
         return Ended(124, f"the program did not end within {error.timeout} seconds")
     return Ended(done.returncode, done.stderr)
@@ -188,7 +183,7 @@ def _run(command: Program, log: Path, calls: Sequence[str], options: Sequence[st
 
 def _attached(program: Stopped, strace: Sequence[str]) -> Ended:
     process = program.start()
-    tracer = subprocess.Popen([each.replace(_PROCESS, str(process)) for each in strace] + ["-p", str(process)])
+    tracer = subprocess.Popen([*strace, "-p", str(process)])
     status = Path(f"/proc/{process}/status")
     while re.search(r"^TracerPid:\s+0$", status.read_text(), re.MULTILINE):
         assert tracer.poll() is None, "strace ended before it was attached"

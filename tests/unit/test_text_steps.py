@@ -21,7 +21,7 @@ def test_steps_are_within_the_limits_and_in_order(texts):
         assert following is None or size + len(following[0]) > tokenizer._STEP_CHARACTERS
 
 
-def test_a_step_has_at_most_256_texts():
+def test_a_step_has_up_to_256_texts():
     assert [len(step) for step in steps(["a"] * 600)] == [256, 256, 88]
     assert list(steps([])) == []
 

@@ -279,7 +279,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), BridgeError> {
     make_folder(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // Threads and processes may write the file at the same time.
-    let temporary = folder.join(format!(".{name}.{:016x}", random()));
+    let temporary = folder.join(format!(".{name}.{:016x}.tmp", random()));
     let written = File::create_new(&temporary)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));

@@ -89,7 +89,7 @@ def with_bundles(file: Path, number: int, target: Path) -> Path:
     return write(target, [*found[:-1], *added, found[-1]])
 
 
-def test_a_file_has_at_most_sixteen_signatures(packed, cache, tmp_path):
+def test_a_file_with_more_than_sixteen_signatures_is_refused(packed, cache, tmp_path):
     assert unpack(with_bundles(packed, MAX_BUNDLES - 1, tmp_path / "many.tar"), cache).identity
     key = PublicKey.read(GOLDEN / "trust" / "trusted.pub")
     for keys in ([], [key]):

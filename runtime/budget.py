@@ -26,6 +26,7 @@ class Member(Protocol):
     last_use: float
     has_room: bool
     is_leaving: bool
+    is_urgent: bool
 
     @property
     def needed(self) -> int:
@@ -65,8 +66,9 @@ class Budget:
         """Unload other models until a model can be loaded within the limit; it has room then.
 
         Idle models are unloaded first, the one whose last call ended first before the others. If that is not enough,
-        models in use leave: they end their running calls, are unloaded, and their next calls wait for room again. A
-        call within a call of this thread to another of the models does not wait, because the outer call would not end.
+        models in use leave: they end their running calls, are unloaded, and their next calls wait for room again. The
+        load of a call within a call to another of the models does not wait, because the outer call would not end; nor
+        does one that is urgent because such a call waits for it.
 
         :raises ConfigError: if the files of the model alone exceed the limit.
         :raises StoppedError: if the watch stopped the call.
@@ -93,6 +95,10 @@ class Budget:
                         other.is_leaving = False
                 LIFE.changed.notify_all()
 
+    def has_call_of_thread(self) -> bool:
+        """Return whether a model that shares the limit has a call that runs in this thread."""
+        return any(outer in self._members for outer in LIFE.calls_of_thread())
+
     def keep_limit(self, model: Member) -> None:
         """Unload other models if a model takes more memory than was expected before it was loaded."""
         if self._limit is None:
@@ -115,7 +121,7 @@ class Budget:
                         break
                     if idle := _candidates(others, excess):
                         return idle
-                if any(outer in self._members for outer in LIFE.calls_of_thread()):
+                if model.is_urgent or self.has_call_of_thread():
                     logger.warning("%s exceeds memory_mb: it is called within a call of another model", model.name)
                     break
                 LIFE.wait(watch)

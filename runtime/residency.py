@@ -106,6 +106,7 @@ class Resident:
         self.state = LoadState.UNLOADED
         self.has_room = False
         self.is_leaving = False
+        self.is_urgent = False
         self._is_due = False
         self._calls: set[object] = set()
 
@@ -151,14 +152,16 @@ class Resident:
         """
         with LIFE.changed:
             failures = self._failures
+            is_within = self._conditions.budget.has_call_of_thread()
             while not self.is_retired:
-                if self.is_loaded and not self.is_leaving:
+                if self.is_loaded and (is_within or not self.is_leaving):
                     return self._start()
                 if self.state is LoadState.UNLOADED:
                     if self._failures > failures and isinstance(self.failure, OnnxMlBridgeError):
                         raise self.failure
                     self.state = LoadState.LOADING
                     break
+                self.is_urgent = self.is_urgent or is_within
                 LIFE.wait(watch)
             else:
                 return None
@@ -249,7 +252,7 @@ class Resident:
             raise
         with LIFE.changed:
             self.size, self.state, self.failure = size, LoadState.READY, None
-            self.has_room = False
+            self.has_room = self.is_urgent = False
             if self._counts_loads:
                 self.meter.loaded(seconds, size)
             LIFE.changed.notify_all()
@@ -262,7 +265,8 @@ class Resident:
     def _failed(self, error: BaseException) -> bool:
         """Record an error of a load; return whether it is of no interest, because the model was retired meanwhile."""
         with LIFE.changed:
-            self.state, self.has_room = LoadState.UNLOADED, False
+            self.state = LoadState.UNLOADED
+            self.has_room = self.is_urgent = self._is_due = False
             LIFE.changed.notify_all()
             if isinstance(error, StoppedError):
                 return False

@@ -349,6 +349,50 @@ def test_a_call_within_a_call_of_a_model_without_the_limit_waits_for_memory():
     assert graphs.loads == 0
 
 
+def test_a_call_within_a_call_does_not_wait_for_a_load_that_waits_for_memory():
+    budget = Budget(1)
+    (_, a), (graphs, b) = model(budget), model(budget)
+    with ThreadPoolExecutor(2) as pool:
+        call = a.enter()
+        loading = pool.submit(b.load)
+        eventually(lambda: a.is_leaving)
+        with calling(b):
+            assert graphs.loads == 1
+        a.leave(call)
+        loading.result(PATIENCE)
+    assert not b.is_urgent
+
+
+def test_a_call_within_a_call_uses_the_same_model_while_it_leaves():
+    budget = Budget(1)
+    (graphs, a), (_, b) = model(budget), model(budget)
+    with ThreadPoolExecutor(1) as pool:
+        call = a.enter()
+        loading = pool.submit(b.load)
+        eventually(lambda: a.is_leaving)
+        with calling(a):
+            assert graphs.loads == 1
+        a.leave(call)
+        loading.result(PATIENCE)
+    assert graphs.unloads == 1
+
+
+def test_an_unload_during_a_load_that_fails_is_not_kept_for_the_next_one():
+    graphs, loaded = model()
+    graphs.ready.clear()
+    graphs.errors.append(ValueError("on purpose"))
+    with ThreadPoolExecutor(1) as pool:
+        failing = pool.submit(loaded.load)
+        eventually(lambda: loaded.state == "loading")
+        loaded.unload_when_idle()
+        graphs.ready.set()
+        with pytest.raises(ValueError, match="on purpose"):
+            failing.result(PATIENCE)
+    with calling(loaded):
+        pass
+    assert graphs.is_loaded
+
+
 def test_random_calls_stay_within_the_limit_and_are_all_answered():
     budget = Budget(3)
     models = [model(budget) for _ in range(6)]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from changed_checkpoints import change_json, change_weights
 from onnx_ml_bridge.export import rerank
 from onnx_ml_bridge.export.sentence_embedding.pipeline import load_pipeline
 from refusing import refused
-from safetensors.torch import load_file, save_file
 from small_models import make_model
 from small_rerankers import make_reranker
 from transformers import BertConfig, BertForPreTraining
@@ -28,15 +27,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(pristine, tmp_path) -> Path:
     return Path(shutil.copytree(pristine, tmp_path / "model"))
-
-
-def change_weights(folder: Path, change: Any) -> None:
-    path = folder / "model.safetensors"
-    save_file(change(load_file(path)), path, metadata={"format": "pt"})
-
-
-def change_json(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def add_heads(folder: Path, architectures: Any, *others: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers.dynamic_module_utils as dynamic_modules
+from changed_checkpoints import change_json, change_weights
 from onnx_ml_bridge import Embedder
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.families.sentence_embedding import SENTENCE_EMBEDDING
@@ -26,7 +27,6 @@ from onnx_ml_bridge.parity.sentence_embedding.original import load_original
 from onnx_ml_bridge.parity.token_classification import load_original as load_original_classifier
 from refusing import refused
 from remote_code import LOCATIONS, TRAP, make_bidirectional, set_trap
-from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from small_encoders import ENCODERS, QWEN2, make_encoder
 from small_models import make_model
@@ -56,10 +56,6 @@ def folder(pristine, tmp_path) -> Path:
 def flag(tmp_path) -> Path:
     """The file that the code of a checkpoint creates when it is imported."""
     return tmp_path / "ran"
-
-
-def change_json(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.fixture
@@ -209,11 +205,6 @@ def test_a_custom_module_is_refused_even_if_code_is_ignored(folder, flag):
     with refused("unsupported_model", f"{TRAP}.Trap"):
         load_pipeline(folder)
     assert not flag.exists()
-
-
-def change_weights(folder: Path, change: Any) -> None:
-    path = folder / "model.safetensors"
-    save_file(change(load_file(path)), path, metadata={"format": "pt"})
 
 
 WEIGHT = "embeddings.position_embeddings.weight"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from changed_checkpoints import change_json
 from onnx_ml_bridge.export.rerank import export_model, load_model
 from refusing import refused
 from sentence_transformers import CrossEncoder
@@ -27,10 +27,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(pristine, tmp_path) -> Path:
     return Path(shutil.copytree(pristine, tmp_path / "model"))
-
-
-def change_json(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def export(encoder: CrossEncoder, folder: Path) -> None:

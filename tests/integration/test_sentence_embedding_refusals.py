@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from changed_checkpoints import change_json
 from onnx_ml_bridge.export.sentence_embedding.pipeline import export_pipeline, load_pipeline
 from onnx_ml_bridge.export.source import resolve_source
 from refusing import refused
@@ -30,10 +31,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(pristine, tmp_path) -> Path:
     """A copy of a model's folder, which a test may modify."""
     return Path(shutil.copytree(pristine, tmp_path / "corrupted"))
-
-
-def change_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def add_module(folder: Path, kind: str) -> None:

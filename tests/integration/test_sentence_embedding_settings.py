@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from changed_checkpoints import change_json
 from onnx_ml_bridge.export.sentence_embedding.pipeline import export_pipeline, load_pipeline
 from onnx_ml_bridge.export.transformer_calls import call_problems
 from refusing import refused
@@ -22,10 +23,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(pristine, tmp_path) -> Path:
     """A copy of a model's folder, which a test may modify."""
     return Path(shutil.copytree(pristine, tmp_path / "model"))
-
-
-def change_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def export(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from changed_checkpoints import change_json
 from onnx_ml_bridge.artifacts.families.summarization import FixedGeneration, GenerationDefaults
 from onnx_ml_bridge.export.summarization.pipeline import LoadedSummarizer, export_model, load_model
 from onnx_ml_bridge.export.summarization.settings import describe_generation
@@ -26,10 +27,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(pristine, tmp_path) -> Path:
     """A copy of a model's folder, which a test may modify."""
     return Path(shutil.copytree(pristine, tmp_path / "corrupted"))
-
-
-def change_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def export(loaded: LoadedSummarizer, folder: Path) -> None:

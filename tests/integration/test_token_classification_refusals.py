@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from changed_checkpoints import change_json
 from onnx_ml_bridge.artifacts.errors import BuildError
 from onnx_ml_bridge.export.token_classification import LoadedClassifier, NerDefaults, export_model, load_model
 from onnx_ml_bridge.export.tokenizer_files import describe_tokenizer
@@ -32,10 +33,6 @@ def refused(code: str, *words: str):
     """Expect a `BuildError` with the given code, whose message matches all the given regular expressions."""
     pattern = "".join(f"(?=(?s:.*){word})" for word in words)
     return pytest.raises(BuildError, match=pattern, check=lambda error: error.code == code)
-
-
-def change_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def export(loaded: LoadedClassifier, folder: Path, defaults: NerDefaults | None = None) -> None:

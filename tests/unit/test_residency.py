@@ -349,31 +349,30 @@ def test_a_call_within_a_call_of_a_model_without_the_limit_waits_for_memory():
     assert graphs.loads == 0
 
 
+@contextmanager
+def leaving(model, other):
+    """A call of a model, which leaves because the load of another one waits for its memory."""
+    with ThreadPoolExecutor(1) as pool:
+        with calling(model):
+            loading = pool.submit(other.load)
+            eventually(lambda: model.is_leaving)
+            yield
+        loading.result(PATIENCE)
+
+
 def test_a_call_within_a_call_does_not_wait_for_a_load_that_waits_for_memory():
     budget = Budget(1)
     (_, a), (graphs, b) = model(budget), model(budget)
-    with ThreadPoolExecutor(2) as pool:
-        call = a.enter()
-        loading = pool.submit(b.load)
-        eventually(lambda: a.is_leaving)
-        with calling(b):
-            assert graphs.loads == 1
-        a.leave(call)
-        loading.result(PATIENCE)
+    with leaving(a, b), calling(b):
+        assert graphs.loads == 1
     assert not b.is_urgent
 
 
 def test_a_call_within_a_call_uses_the_same_model_while_it_leaves():
     budget = Budget(1)
     (graphs, a), (_, b) = model(budget), model(budget)
-    with ThreadPoolExecutor(1) as pool:
-        call = a.enter()
-        loading = pool.submit(b.load)
-        eventually(lambda: a.is_leaving)
-        with calling(a):
-            assert graphs.loads == 1
-        a.leave(call)
-        loading.result(PATIENCE)
+    with leaving(a, b), calling(a):
+        assert graphs.loads == 1
     assert graphs.unloads == 1
 
 

@@ -4,6 +4,8 @@
 //! for each check of `FORMAT.md`. [`families`](crate::families) calls them in the required order and adds the checks that
 //! depend on the family.
 
+#[cfg(all(test, feature = "sentence-embedding"))]
+pub(crate) mod copied;
 pub(crate) mod files;
 pub(crate) mod graph;
 pub mod json;

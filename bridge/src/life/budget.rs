@@ -33,6 +33,7 @@ pub(super) struct Turn<'a>(Option<&'a Budget>);
 
 impl Budget {
     pub(crate) fn new(mebibytes: Option<usize>) -> Self {
+        // 2^40 MiB is more than any machine has, and sums of a few such limits are still numbers of 64 bits.
         Self { limit: mebibytes.map(|limit| (limit as u64).min(1 << 40) * MEBIBYTE), ..Self::default() }
     }
 

@@ -36,17 +36,16 @@ impl FileCheck {
 mod tests {
     use std::cell::Cell;
     use std::fs;
-    use std::path::Path;
 
     use super::*;
     use crate::Model;
+    use crate::artifact::copied::copied_artifact;
     use crate::families::loading::open;
     use crate::runtime::options::ModelOptions;
 
     #[test]
     fn files_that_change_before_they_are_read_or_meanwhile_are_refused() {
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding"), folder.path());
+        let folder = copied_artifact();
         let graph = folder.path().join("onnx/model.onnx");
         let bytes = fs::read(&graph).expect("a graph");
         let mut other = bytes.clone();
@@ -70,16 +69,5 @@ mod tests {
         assert_eq!((read_and_write(&bytes), reads.get()), (Err("file_hash"), 1));
         fs::write(&graph, &bytes).expect("a file");
         assert_eq!((read_and_write(&bytes), reads.get()), (Ok(()), 2));
-    }
-
-    fn copy(from: &Path, to: &Path) {
-        for entry in fs::read_dir(from).expect("a folder").flatten() {
-            let (path, target) = (entry.path(), to.join(entry.file_name()));
-            match path.is_dir() {
-                true => fs::create_dir(&target).map(|()| copy(&path, &target)),
-                false => fs::copy(&path, &target).map(|_| ()),
-            }
-            .expect("a copy");
-        }
     }
 }

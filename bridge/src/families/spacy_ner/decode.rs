@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::raise;
 use super::section::{SpacyNer, Tie};
 use super::tables::{Move, NerTables};
+use super::update_maximum;
 use crate::BridgeError;
 
 /// An entity: a range of tokens of a document, and its label.
@@ -139,7 +139,7 @@ impl<'a> Decoder<'a> {
         // As in spaCy, the bias is added last: the order of additions changes how sums are rounded, which can decide
         // between two moves with nearly equal scores.
         for (index, (((current, first), previous), bias)) in features.enumerate() {
-            raise(&mut self.state[index % self.hidden], current + first + previous + bias);
+            update_maximum(&mut self.state[index % self.hidden], current + first + previous + bias);
         }
         let inside = score(&self.tables.inside, open.label, &self.state);
         let last = score(&self.tables.last, open.label, &self.state);

@@ -45,11 +45,11 @@ use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
 use crate::runtime::session::SessionFactory;
 
-/// Raises an element of a hidden layer to the value of a maxout piece. Unlike with `f32::max`, NaN stays, so that the scores are
-/// NaN too, and refused.
-fn raise(element: &mut f32, value: f32) {
-    if value > *element || value.is_nan() {
-        *element = value;
+/// Sets an element of a hidden layer to the maximum of itself and a maxout piece. Unlike with `f32::max`, NaN stays, so that the
+/// scores are NaN too, and refused.
+fn update_maximum(element: &mut f32, piece: f32) {
+    if piece > *element || piece.is_nan() {
+        *element = piece;
     }
 }
 

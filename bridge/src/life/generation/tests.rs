@@ -1,7 +1,6 @@
 //! Tests of loads that wait for their turn.
 
 use std::fs;
-use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Waker};
 use std::thread;
@@ -9,6 +8,7 @@ use std::thread;
 use tempfile::TempDir;
 
 use super::*;
+use crate::artifact::copied::copied_artifact;
 use crate::life::slot::{self, Opening, Slot};
 use crate::runtime::blocking::block_on;
 use crate::{BridgeOptions, Model};
@@ -23,24 +23,11 @@ struct Subject {
 }
 
 fn subject() -> Subject {
-    let artifact = tempfile::tempdir().expect("a temporary directory");
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding"), artifact.path());
+    let artifact = copied_artifact();
     let options = BridgeOptions::default().threads(1).memory_mb(1000);
     let opening = Opening::new(&options, options.model_options()).expect("options");
     let open = || Slot::open(Model::new(artifact.path()).variant("fp32"), &opening).expect("an artifact");
     Subject { slot: open(), other: open(), artifact }
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).expect("a folder") {
-        let (path, target) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("an entry");
-        if path.is_dir() {
-            fs::create_dir(&target).expect("a folder");
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("a file");
-        }
-    }
 }
 
 /// Waits until a condition holds.

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 pub(super) use self::features::Features;
 use self::state::{Kind, State};
 use self::tree::{Decorated, Tree};
-use super::raise;
 use super::tables::{ParserTables, STATE_TOKENS};
+use super::update_maximum;
 use crate::BridgeError;
 use crate::families::spacy_ner::section::SpacyParser;
 
@@ -131,7 +131,7 @@ impl<'a> Parser<'a> {
         self.sum.iter_mut().zip(&self.tables.bias).for_each(|(sum, bias)| *sum += bias);
         self.state.fill(f32::NEG_INFINITY);
         for piece in self.sum.chunks_exact(self.hidden) {
-            self.state.iter_mut().zip(piece).for_each(|(state, value)| raise(state, *value));
+            self.state.iter_mut().zip(piece).for_each(|(state, value)| update_maximum(state, *value));
         }
         self.scores.fill(0.0);
         for (state, weights) in self.state.iter().zip(self.tables.weight.chunks_exact(self.scores.len())) {

@@ -19,7 +19,7 @@ from ..runtime.handles.recognizer import Recognizer
 from ..runtime.handles.summarizer import SummarizeOptions, Summarizer
 from ..runtime.meter import Meter
 from ..runtime.options import ModelInfo
-from ..runtime.text_windows import TextWindow
+from ..runtime.text_windows import TextWindow, reloaded
 from .pauses import Pause
 
 COMPOSITE = "composite"
@@ -242,7 +242,7 @@ class EmbedderChain(Chain):
         """Embed windows that `split` returned: float32 `[dim]`, or `[dimensions]` of the options, for each."""
         with self.members[0].handle._slot.running(watch) as backend:
             if any(window.backend is not backend for window in windows if isinstance(window, _MemberWindow)):
-                raise StoppedError("cancelled", "the model was reloaded while the windows of a text were read")
+                raise reloaded()
             vectors: list[NDArray[np.float32]] = backend.embed_windows(windows, options, watch)
         return vectors
 

@@ -14,12 +14,10 @@ from ..runtime.forking import call_after_fork
 from ..runtime.meter import Meter
 from ..runtime.status import ModelState
 from .gguf_file import GgufFile
-from .llama_server import LlamaOptions, Server, ServerStart
+from .llama_server import PAUSE, LlamaOptions, Server, ServerStart
 from .loop import run
 from .remote import probed
 from .wire import Wire
-
-_PAUSE = 0.02
 
 
 class LlamaHost:
@@ -136,7 +134,7 @@ class LlamaHost:
     @contextmanager
     def _locked(self, watch: Watch) -> Iterator[None]:
         """Hold the lock, for which a call waits that can be stopped: the end of a server takes some seconds."""
-        while not self._lock.acquire(timeout=_PAUSE):
+        while not self._lock.acquire(timeout=PAUSE):
             watch.check()
         try:
             yield

@@ -25,7 +25,8 @@ from .wire import Wire
 
 # The host is never resolved: all connections go to the socket.
 _BASE_URL = "http://localhost/v1"
-_PAUSE = 0.02
+# The seconds between two looks at what a call waits for
+PAUSE = 0.02
 # How long a server that has started waits for a model, in seconds
 _UNUSED_SECONDS = 300.0
 _MAX_SOCKET_PATH = 100
@@ -125,7 +126,7 @@ class ServerStart:
         :raises InferenceError: if llama.cpp refuses the file, ends, or exceeds the start limit.
         :raises OnnxMlBridgeError: with the code `io`, `file_hash`, `dependency` or `config`.
         """
-        while not self._is_done.wait(_PAUSE):
+        while not self._is_done.wait(PAUSE):
             watch.check()
         with self._lock:
             if self._is_ended:
@@ -173,7 +174,7 @@ class ServerStart:
         """Wait until the server answers; at last it computes a token, because some files fail only then."""
         wire = Wire(self._options.to_api_server(), who=self._who, socket=server.socket)
         while not self._is_answered(server, wire, "//health", None):
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
         path, body = ("/embeddings", {"input": "a"}) if self._options.is_embedding else ("/chat/completions", _FIRST)
         if not self._is_answered(server, wire, path, body):
             raise InferenceError(f"{self._who}: llama.cpp cannot use the file: its first answer is an error")

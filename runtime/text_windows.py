@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import ConfigError
+from ..artifacts.errors import ConfigError, StoppedError
 from .tokenizer import TextTokenizer
 
 
@@ -24,6 +24,11 @@ class TextWindow:
     start: int
     end: int
     new_tokens: int
+
+
+def reloaded() -> StoppedError:
+    """Return the error of a text whose windows are those of a version of the model that was replaced."""
+    return StoppedError("cancelled", "the model was reloaded while the windows of a text were read")
 
 
 def text_windows(tokenizer: TextTokenizer, prompt: str, text: str, stride: int) -> Iterator[TextWindow]:

@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.errors import OnnxMlBridgeError, StoppedError
+from ...artifacts.errors import OnnxMlBridgeError
 from ..answers import ONNX, Fallback, Usage, total_usage
 from ..array_equality import ArrayEquality
 from ..cancellation import CancelToken, Watch
 from ..options import Task
-from ..text_windows import TextWindow
+from ..text_windows import TextWindow, reloaded
 from .backend import BatchBackend
 from .embedding_windows import EmbeddingWindow, EmbeddingWindows
 from .handle import Handle, all_results, check_list, check_options, each_result
@@ -206,7 +206,7 @@ class Embedder(Handle[EmbedderBackend]):
             while block := list(islice(windows, _BLOCK_WINDOWS)):
                 with self._slot.span(), self._slot.running(watch) as current:
                     if current is not backend:
-                        raise StoppedError("cancelled", "the model was reloaded while the windows of a text were read")
+                        raise reloaded()
                     vectors = backend.embed_windows(block, options, watch)
                 for window, vector in zip(block, vectors, strict=True):
                     start, byte = window.start, byte + len(text[start : window.start].encode())

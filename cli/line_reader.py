@@ -28,24 +28,26 @@ class Line:
 def arriving_lines(read: Read, max_lines: int, *, max_bytes: int) -> Iterator[list[Line]]:
     """Yield batches of lines: at least one line, and all others that have already arrived, up to `max_lines`.
 
-    The bytes of a line beyond `max_bytes` are not kept in memory.
+    The lines of one read are in one batch if they are at most `max_lines`, so that the batches of a short input do not
+    depend on the timing of threads. The bytes of a line beyond `max_bytes` are not kept in memory.
 
     :raises OSError: if the input cannot be read.
     """
-    waiting: queue.Queue[Line | OSError | None] = queue.Queue(maxsize=max_lines)
-    threading.Thread(target=_read_into, args=(waiting, read, max_bytes), daemon=True).start()
+    waiting: queue.Queue[list[Line] | OSError | None] = queue.Queue(maxsize=max_lines)
+    threading.Thread(target=_read_into, args=(waiting, read, max_lines, max_bytes), daemon=True).start()
     lines: list[Line] = []
-    while True:
-        item = waiting.get()
-        if isinstance(item, Line):
-            lines.append(item)
-        if lines and (not isinstance(item, Line) or len(lines) == max_lines or waiting.empty()):
+    while isinstance(item := waiting.get(), list):
+        if len(lines) + len(item) > max_lines:
             yield lines
             lines = []
-        if item is None:
-            return
-        if isinstance(item, OSError):
-            raise item
+        lines += item
+        if waiting.empty():
+            yield lines
+            lines = []
+    if lines:
+        yield lines
+    if item is not None:
+        raise item
 
 
 def stdin_reader() -> Read:
@@ -71,29 +73,32 @@ def _read_descriptor(descriptor: int, size: int) -> bytes:
             select.select([descriptor], [], [])
 
 
-def _read_into(waiting: queue.Queue[Line | OSError | None], read: Read, max_bytes: int) -> None:
-    """Put every line of the input into the queue, and at the end None or the `OSError` that stopped the reading."""
+def _read_into(waiting: queue.Queue[list[Line] | OSError | None], read: Read, max_lines: int, max_bytes: int) -> None:
+    """Put the lines of the input into the queue, and at the end None or the `OSError` that stopped the reading."""
     try:
-        for line in _lines(read, max_bytes):
-            waiting.put(line)
+        for lines in _lines_of_reads(read, max_bytes):
+            for start in range(0, len(lines), max_lines):
+                waiting.put(lines[start : start + max_lines])
     except OSError as error:
         waiting.put(error)
     else:
         waiting.put(None)
 
 
-def _lines(read: Read, max_bytes: int) -> Iterator[Line]:
+def _lines_of_reads(read: Read, max_bytes: int) -> Iterator[list[Line]]:
+    """Yield the lines that end in each read, and the last line of an input that does not end with a newline."""
     number, line = 1, bytearray()
     while chunk := read(_CHUNK_BYTES):
         *ends, rest = chunk.split(b"\n")
+        lines = []
         for end in ends:
-            line += end
-            yield _line(number, line, max_bytes)
+            lines.append(_line(number, line + end, max_bytes))
             number, line = number + 1, bytearray()
+        yield lines
         line += rest
         del line[max_bytes + 1 :]  # one byte above the limit is enough to see that the line is too long
     if line:
-        yield _line(number, line, max_bytes)
+        yield [_line(number, line, max_bytes)]
 
 
 def _line(number: int, raw: bytearray, max_bytes: int) -> Line:

@@ -20,9 +20,15 @@ COMMAND = (
 
 
 def run(command: str, model: str, lines: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    # Lines that arrive together, each with its newline, are one batch in both runs
     line = [sys.executable, "-c", COMMAND, command, "--model", str(VALID / model), "--threads", "1"]
     return subprocess.run(
-        line, input="\n".join(lines), capture_output=True, text=True, check=False, env={**os.environ, **environment}
+        line,
+        input="".join(f"{each}\n" for each in lines),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 

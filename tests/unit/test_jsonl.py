@@ -49,6 +49,20 @@ def test_lines_are_returned_as_they_arrive():
     assert runs[-1] == [b"c"]
 
 
+def test_the_lines_of_one_read_are_one_batch():
+    for _ in range(20):
+        reads = iter([b"a\n" * 10_000, b""])
+        runs = list(arriving_lines(lambda _, reads=reads: next(reads), 20_000, max_bytes=99))
+        assert [len(run) for run in runs] == [10_000]
+
+
+def test_batches_do_not_exceed_the_maximum_number_of_lines():
+    reads = iter([b"a\nb\nc\nd\ne\n", b"f\ng\n", b"h\n", b""])
+    runs = list(arriving_lines(lambda _: next(reads), 3, max_bytes=99))
+    assert [line.number for run in runs for line in run] == list(range(1, 9))
+    assert runs[0] == [Line(1, b"a"), Line(2, b"b"), Line(3, b"c")] and max(map(len, runs)) <= 3
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
 @pytest.mark.parametrize("max_lines", [1, 2, 10])
 def test_lines_above_the_limit_are_dropped(max_lines, chunk):

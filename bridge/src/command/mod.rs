@@ -1,5 +1,6 @@
 //! The code that commands share: arguments, reading and answering lines, printing, and the exit status.
 
+mod batches;
 pub(crate) mod bulk;
 pub(crate) mod model;
 #[cfg(feature = "store")]

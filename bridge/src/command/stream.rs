@@ -1,18 +1,15 @@
 //! Reads JSON lines from standard input and prints one answer per line, in order and as soon as it is ready.
 
-use std::io::{self, BufReader, BufWriter, Write};
-use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
+use super::batches::Batches;
 use super::{Failure, Outcome, output_failed};
 use crate::BridgeError;
-use crate::jsonl::{LineError, LineInput, next_line};
-use crate::runtime::batch::refused_thread;
+use crate::jsonl::{LineError, LineInput};
 
-/// Limit on the lines that are read ahead, and the default limit on the lines that are answered together.
+/// The default limit on the lines that are answered together.
 const MAX_BATCH: usize = 256;
 
 /// A command that reads lines from standard input and prints an answer to each.
@@ -52,9 +49,6 @@ struct Failed<'a> {
     error: &'a LineError,
 }
 
-/// The input of a line, or the error of an invalid line. The outer error means that standard input could not be read.
-type Line<I> = io::Result<Result<I, BridgeError>>;
-
 /// Formats an answer as JSON in one line.
 pub(crate) fn to_json(answer: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(answer).map_err(|error| output_failed(&error.into()))
@@ -63,13 +57,10 @@ pub(crate) fn to_json(answer: &impl Serialize) -> Result<String, Failure> {
 /// Answers the lines of standard input. `limit` is the maximum size of a text in bytes of UTF-8. Lines that are available at
 /// the same time are answered together.
 pub(crate) fn answer_all<C: Answers>(command: &C, limit: usize) -> Result<Outcome, Failure> {
-    let (sender, receiver) = sync_channel(MAX_BATCH);
-    // The thread is not joined, because it may wait for input that never comes after the output was closed.
-    let read = move || read_lines::<C::Input>(&sender, limit);
-    thread::Builder::new().spawn(read).map_err(|error| refused_thread(&error))?;
+    let mut batches = Batches::of(io::stdin(), command.max_batch(), limit)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let (mut done, mut failed) = (0_u64, false);
-    while let Some(batch) = next_batch(&receiver, command.max_batch())? {
+    while let Some(batch) = batches.next()? {
         for (line, outcome) in answer_batch(command, batch)? {
             done += 1;
             failed |= outcome.is_err();
@@ -87,28 +78,6 @@ pub(crate) fn answer_all<C: Answers>(command: &C, limit: usize) -> Result<Outcom
         }
     }
     Ok(if failed { Outcome::SomeLinesFailed } else { Outcome::Done })
-}
-
-/// Sends every line until the input ends or the receiver is dropped. A failed read is sent as the last line.
-fn read_lines<I: LineInput>(sender: &SyncSender<Line<I>>, limit: usize) {
-    let mut input = BufReader::new(io::stdin().lock());
-    while let Some(line) = next_line(&mut input, limit).transpose() {
-        let failed = line.is_err();
-        if sender.send(line).is_err() || failed {
-            return;
-        }
-    }
-}
-
-/// Waits for one line and adds those that are already available, up to `limit` lines.
-fn next_batch<I>(lines: &Receiver<Line<I>>, limit: usize) -> Result<Option<Vec<Result<I, BridgeError>>>, Failure> {
-    let Ok(first) = lines.recv() else {
-        return Ok(None);
-    };
-    let available = lines.try_iter().take(limit.saturating_sub(1));
-    let batch: io::Result<Vec<Result<I, BridgeError>>> = std::iter::once(first).chain(available).collect();
-    let failed = |error: io::Error| BridgeError::io(Path::new("standard input"), &error);
-    Ok(Some(batch.map_err(failed)?))
 }
 
 /// Answers a batch of lines. Returns the input and the outcome of every line.

@@ -69,6 +69,11 @@ impl ModelStatus {
         let (name, state) = (name.to_owned(), ModelState::Closed);
         Self { name, state, last_success: None, waiting: 0, running: 0, resident_bytes: 0, error: None }
     }
+
+    /// The status of a model that this process cannot use, because it was forked after the first call.
+    pub(crate) fn failed(name: &str, error: Option<ErrorCode>) -> Self {
+        Self { state: ModelState::Failed, error, ..Self::closed(name) }
+    }
 }
 
 /// What a lane does at the moment.

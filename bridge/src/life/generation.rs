@@ -17,6 +17,7 @@ use crate::BridgeError;
 use crate::families::loading::Opened;
 use crate::runtime::cancellation::Stop;
 use crate::runtime::freed_memory::return_free_memory;
+use crate::runtime::lane::fork::Owner;
 use crate::runtime::meter::UnloadReason;
 use crate::runtime::session::EngineOptions;
 use crate::status::{ModelState, ModelStatus};
@@ -47,6 +48,8 @@ pub(crate) struct Conditions {
 pub(crate) struct Generation {
     pub(crate) opened: Opened,
     conditions: Conditions,
+    /// The process of the first call. In a fork of it, a thread that does not exist there may hold the lock of the state.
+    owner: Owner,
     state: Mutex<State>,
     changed: Condvar,
     /// Whether calls wait for no memory: what has the memory may wait for them.
@@ -92,12 +95,22 @@ impl Generation {
             wakers: Vec::new(),
         };
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        Arc::new(Self { opened, conditions, state, changed, is_urgent: AtomicBool::new(false) })
+        Arc::new(Self {
+            opened,
+            conditions,
+            owner: Owner::default(),
+            state,
+            changed,
+            is_urgent: AtomicBool::new(false),
+        })
     }
 
     /// What the model, which has this name, does at the moment. Does not wait.
     pub(super) fn status(&self, name: &str) -> ModelStatus {
         let lane = self.opened.backend.any().status();
+        if self.owner.is_other() {
+            return ModelStatus::failed(name, lane.error);
+        }
         let resident_bytes = self.resident_bytes();
         let state = self.lock();
         let failure = state.failure.as_ref().map(BridgeError::code);
@@ -123,7 +136,18 @@ impl Generation {
     pub(super) fn unload(&self, reason: UnloadReason) {
         let state = self.lock();
         if state.is_idle() {
-            self.free(state, reason);
+            self.free(state, Some(reason));
+        }
+    }
+
+    /// Frees the graphs of a model that gets no new calls, unless a call uses them: they are then freed with the model.
+    pub(super) fn close(&self) {
+        if self.owner.is_other() {
+            return;
+        }
+        let state = self.lock();
+        if state.is_idle() {
+            self.free(state, None);
         }
     }
 
@@ -131,7 +155,7 @@ impl Generation {
     pub(super) fn unload_after_calls(&self) {
         let mut state = self.lock();
         if state.is_idle() {
-            self.free(state, UnloadReason::Call);
+            self.free(state, Some(UnloadReason::Call));
         } else {
             state.unloads_after_calls = state.calls > 0 || state.load == LoadState::Loading;
         }
@@ -141,7 +165,7 @@ impl Generation {
     pub(super) fn unload_idle(&self, now: Instant) {
         let state = self.lock();
         if self.idle_end(&state).is_some_and(|at| at <= now) {
-            self.free(state, UnloadReason::Idle);
+            self.free(state, Some(UnloadReason::Idle));
         }
     }
 
@@ -156,7 +180,7 @@ impl Generation {
         loop {
             match state.load {
                 LoadState::Ready if state.calls == 0 => {
-                    self.free(state, UnloadReason::MemoryLimit);
+                    self.free(state, Some(UnloadReason::MemoryLimit));
                     return Ok(());
                 }
                 LoadState::Unloaded | LoadState::Loading => break,
@@ -172,14 +196,14 @@ impl Generation {
         stop.check()
     }
 
-    fn free(&self, mut state: MutexGuard<'_, State>, reason: UnloadReason) {
+    fn free(&self, mut state: MutexGuard<'_, State>, reason: Option<UnloadReason>) {
         state.load = LoadState::Unloading;
         state.unloads_after_calls = false;
         let bytes = state.bytes;
         drop(state);
         self.opened.backend.any().unload();
         return_free_memory();
-        self.opened.meter.unloaded(bytes, Some(reason));
+        self.opened.meter.unloaded(bytes, reason);
         let mut state = self.lock();
         state.load = LoadState::Unloaded;
         state.is_leaving = false;
@@ -252,11 +276,11 @@ impl Generation {
 
 impl Drop for Generation {
     fn drop(&mut self) {
-        let bytes = self.resident_bytes();
-        if bytes > 0 {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state.load == LoadState::Ready {
             self.opened.backend.any().unload();
             return_free_memory();
-            self.opened.meter.unloaded(bytes, None);
+            self.opened.meter.unloaded(state.bytes, None);
         }
     }
 }
@@ -275,7 +299,7 @@ impl Drop for Call {
             return;
         }
         if state.unloads_after_calls && !state.is_leaving {
-            self.generation.free(state, UnloadReason::Call);
+            self.generation.free(state, Some(UnloadReason::Call));
             return;
         }
         self.generation.notify(state);

@@ -27,6 +27,14 @@ struct State {
     wakes: Option<Instant>,
 }
 
+impl State {
+    /// When the first of all models has been idle for its time, at the latest a given time.
+    fn next_idle(&self, limit: Instant) -> Instant {
+        let models = self.models.iter().filter_map(Weak::upgrade);
+        models.filter_map(|model| model.idle_at()).fold(limit, Instant::min)
+    }
+}
+
 /// Watches a model that was loaded.
 pub(super) fn watch(model: &Arc<Generation>) {
     let mut state = lock();
@@ -66,16 +74,16 @@ fn run() {
             // A model that was loaded days ago may have to be loaded again.
             models.iter().for_each(|model| model.note_use());
         }
-        sleep(models, looked + INTERVAL);
+        drop(models);
+        sleep(looked + INTERVAL);
     }
 }
 
 /// Sleeps until the first model has been idle for its time, at the longest until a given time.
-fn sleep(models: Vec<Arc<Generation>>, limit: Instant) {
+fn sleep(limit: Instant) {
     // With the lock, no call can end between the look at its model and the sleep without being noticed.
     let mut state = lock();
-    let next = models.iter().filter_map(|model| model.idle_at()).fold(limit, Instant::min);
-    drop(models);
+    let next = state.next_idle(limit);
     state.wakes = Some(next);
     let wait = next.saturating_duration_since(Instant::now());
     state = CHANGED.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
@@ -124,10 +132,14 @@ mod tests {
 
     /// A loaded model, which no call uses.
     fn loaded_model() -> Arc<Slot> {
+        loaded(|model| model)
+    }
+
+    fn loaded(set: impl FnOnce(Model) -> Model) -> Arc<Slot> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding");
         let options = BridgeOptions::default().threads(1);
         let opening = Opening::new(&options, options.model_options()).expect("options");
-        let slot = Slot::open(Model::new(path), &opening).expect("an artifact");
+        let slot = Slot::open(set(Model::new(path)), &opening).expect("an artifact");
         drop(slot.enter(&Stop::default()).expect("graphs"));
         slot
     }
@@ -136,21 +148,42 @@ mod tests {
     fn scarce_memory_unloads_models_without_calls_until_it_is_not_scarce() {
         let slots = [(); 4].map(|()| loaded_model());
         let models = slots.each_ref().map(|slot| slot.current().expect("open"));
-        let loaded = || models.each_ref().map(|model| model.is_loaded());
+        let are_loaded = || models.each_ref().map(|model| model.is_loaded());
         // The first model was used last, and a call uses the second one.
         drop(slots[0].enter(&Stop::default()).expect("a call"));
         let call = slots[1].enter(&Stop::default()).expect("a call");
         relieve(&models, || false);
-        assert_eq!(loaded(), [true; 4]);
+        assert_eq!(are_loaded(), [true; 4]);
         let looks = Cell::new(0);
         let scarce_once = || looks.replace(looks.get() + 1) == 0;
         relieve(&models[2..], scarce_once);
-        assert_eq!(loaded(), [true, true, false, true]);
+        assert_eq!(are_loaded(), [true, true, false, true]);
         relieve(&models, || true);
-        assert_eq!(loaded(), [false, true, false, false]);
+        assert_eq!(are_loaded(), [false, true, false, false]);
         drop(call);
         relieve(&models, || true);
-        assert_eq!(loaded(), [false; 4]);
+        assert_eq!(are_loaded(), [false; 4]);
+    }
+
+    /// Also one that was loaded, and whose call ended, after the thread had looked at the models.
+    #[test]
+    fn the_thread_wakes_for_every_idle_model() {
+        let hour = Duration::from_secs(3600);
+        let slot = loaded(|model| model.idle_unload(hour));
+        let idle_at = slot.current().expect("open").idle_at().expect("an idle model");
+        assert!(lock().next_idle(Instant::now() + 2 * hour) <= idle_at);
+    }
+
+    /// This thread refers to the models while it looks at them.
+    #[test]
+    fn a_slot_frees_a_model_that_something_else_refers_to() {
+        let slots = [(); 2].map(|()| loaded_model());
+        let models = slots.each_ref().map(|slot| slot.current().expect("open"));
+        assert!(models.iter().all(|model| model.is_loaded()));
+        let [closed, dropped] = slots;
+        closed.close();
+        drop(dropped);
+        assert!(!models.iter().any(|model| model.is_loaded()));
     }
 
     #[test]

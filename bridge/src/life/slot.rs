@@ -212,7 +212,7 @@ impl Slot {
             state = self.call_ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         drop(state);
-        drop(current);
+        current.iter().for_each(|current| current.close());
     }
 
     fn closed(&self) -> BridgeError {
@@ -221,6 +221,14 @@ impl Slot {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // The thread that unloads idle models may refer to the generation for a while.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.current.iter().for_each(|current| current.close());
     }
 }
 

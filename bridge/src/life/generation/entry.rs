@@ -24,8 +24,10 @@ impl Generation {
     ///
     /// # Errors
     /// The reason why the call was stopped; the errors of loading: `file_hash`, `path_kind` or `io` if a file has changed
-    /// since the artifact was opened, `config` if the model exceeds the memory limit alone, `dependency` or `graph`.
+    /// since the artifact was opened, `config` if the model exceeds the memory limit alone, `dependency` or `graph`;
+    /// `inference` in a fork of the process of the first call.
     pub(in crate::life) fn enter(self: &Arc<Self>, stop: &Stop) -> Result<Call, BridgeError> {
+        self.owner.check()?;
         let mut state = self.lock();
         let failures = state.failures;
         loop {
@@ -46,6 +48,7 @@ impl Generation {
     /// # Errors
     /// The errors of [`enter`](Self::enter); `inference` if the system refuses the thread.
     pub(in crate::life) async fn enter_async(self: &Arc<Self>, stop: &Arc<Stop>) -> Result<Call, BridgeError> {
+        self.owner.check()?;
         let failures = self.lock().failures;
         let hook = Hook(stop);
         let entry = poll_fn(|context| self.poll_entry(failures, stop, context.waker())).await?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::pin::Pin;
+use std::sync::mpsc::channel;
 use std::task::{Context, Waker};
 use std::thread;
 
@@ -13,7 +14,7 @@ use crate::life::slot::{self, Opening, Slot};
 use crate::runtime::blocking::block_on;
 use crate::{BridgeOptions, Model};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A model whose loads wait for their turn, which another model has.
 struct Subject {
@@ -79,6 +80,26 @@ fn an_unload_during_a_load_that_fails_does_not_concern_the_next_one() {
     drop(stopped.expect("a call without graphs"));
     drop(subject.slot.enter(&Stop::default()).expect("a call"));
     assert!(subject.model().is_loaded());
+}
+
+/// The thread that holds the lock does not exist in the fork.
+#[test]
+fn a_fork_does_not_wait_for_the_lock_of_a_thread() {
+    let subject = subject();
+    let model = subject.model();
+    model.owner.set_other();
+    let guard = model.lock();
+    let (sender, answers) = channel();
+    let slot = Arc::clone(&subject.slot);
+    thread::spawn(move || {
+        let codes = [slot.enter(&Stop::default()), block_on(slot.enter_async(&Arc::default()))]
+            .map(|call| call.err().map(|error| error.code().as_str()));
+        let state = slot.status().state;
+        slot.close();
+        sender.send((codes, state)).expect("a receiver");
+    });
+    assert_eq!(answers.recv_timeout(LIMIT), Ok(([Some("inference"); 2], ModelState::Failed)));
+    drop(guard);
 }
 
 #[test]

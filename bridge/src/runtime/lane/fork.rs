@@ -22,6 +22,12 @@ impl Owner {
         }
     }
 
+    /// Makes this process a fork of the owner, for tests.
+    #[cfg(test)]
+    pub(crate) fn set_other(&self) {
+        self.0.store(process::id() + 1, Ordering::SeqCst);
+    }
+
     /// Whether another process uses the model.
     pub(crate) fn is_other(&self) -> bool {
         ![0, process::id()].contains(&self.0.load(Ordering::SeqCst))
@@ -44,7 +50,7 @@ mod tests {
         let owner = Owner::default();
         assert!(!owner.is_other());
         assert_eq!((owner.check(), owner.check()), (Ok(()), Ok(())));
-        owner.0.store(process::id() + 1, Ordering::SeqCst);
+        owner.set_other();
         assert!(owner.is_other());
         assert_eq!(owner.check(), Err(forked()));
     }

@@ -247,7 +247,7 @@ mod tests {
         let call = Stoppable::new(cancel, timeout.map(limit)).expect("a thread");
         let (sender, receiver) = mpsc::channel();
         call.stop().on_stop(move |reason| sender.send(reason.code().as_str()).expect("a receiver"));
-        receiver.recv_timeout(Duration::from_secs(20)).expect("a reason")
+        receiver.recv_timeout(Duration::from_secs(120)).expect("a reason")
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(busy(Some(&token), Some(Duration::from_millis(30))), "timeout");
         assert!(!token.is_cancelled());
         token.cancel();
-        assert_eq!(busy(Some(&token), Some(Duration::from_secs(5))), "cancelled");
+        assert_eq!(busy(Some(&token), Some(Duration::from_secs(3600))), "cancelled");
         assert!(format!("{token:?}").contains("true"));
     }
 

@@ -156,8 +156,10 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let calls: Vec<_> = [40, 20, 30, 10].map(|ms| stop_in(Duration::from_millis(ms))).into_iter().collect();
         let (late, _deadline) = stop_in(hour);
-        let (forgotten, deadline) = stop_in(Duration::from_millis(15));
+        let (forgotten, deadline) = stop_in(hour);
+        let key = deadline.0;
         drop(deadline);
+        assert!(!lock().expect("a lock").entries.contains_key(&key));
         for (stop, _) in &calls {
             while stop.check().is_ok() {
                 thread::sleep(Duration::from_millis(1));

@@ -31,7 +31,7 @@ exit "$status"
 /// The last part of the messages of a command that is kept, in bytes.
 const MAX_MESSAGES: usize = 8192;
 /// How long the messages of a command that has ended may arrive.
-const MAX_READING: Duration = Duration::from_secs(1);
+const MAX_READING: Duration = Duration::from_secs(10);
 /// The statuses of a shell for a command that it cannot start.
 const NOT_STARTED: [i32; 2] = [126, 127];
 
@@ -144,13 +144,13 @@ mod tests {
     }
 
     async fn ended(child: &ChildProcess) -> i32 {
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if let Some(status) = child.status() {
                 return status;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the child runs for over 10 s");
+        panic!("the child runs for over 60 s");
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
         run(async {
             let size = 32 << 20;
             let child = start(&["python3", "-c", "import time; x = b'x' * (32 << 20); time.sleep(600)"], None);
-            for _ in 0..1000 {
+            for _ in 0..6000 {
                 if child.resident_bytes() > size {
                     return;
                 }
@@ -208,7 +208,7 @@ mod tests {
             drop(child);
             let dropped = Instant::now();
             while std::path::Path::new(&path).exists() {
-                assert!(dropped.elapsed() < Duration::from_secs(10), "{path} still runs");
+                assert!(dropped.elapsed() < Duration::from_secs(60), "{path} still runs");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });

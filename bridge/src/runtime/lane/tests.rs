@@ -14,7 +14,7 @@ use crate::runtime::blocking::block_on;
 use crate::runtime::environment::environment;
 use crate::status::ModelState;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A row: the name of its call, and its length.
 type Row = (&'static str, usize);

@@ -89,9 +89,10 @@ class _Housekeeper:
             if now - noted >= _NOTE_INTERVAL:
                 noted = now
                 note_uses(models)
-            pause = min(pause_before_next_look(models), looked + _INTERVAL - time.monotonic())
             del models  # the thread keeps no model that the application has dropped
             with self._changed:
+                # With the models that were loaded since the look, whose notification nobody waited for
+                pause = min(pause_before_next_look(self._models), looked + _INTERVAL - time.monotonic())
                 self._changed.wait(max(_SHORTEST, pause))
 
     def _loaded(self) -> list[Unloadable]:

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::wait::{LIMIT, OnDrop, until};
 use onnx_ml_bridge::{
     BridgeError, BridgeOptions, CancelToken, MlBridge, Model, OnnxMlBridge, Progress, SummarizeOptions, Summarizer,
     Summary,
@@ -16,6 +17,8 @@ use tempfile::TempDir;
 
 /// The maximum time from stopping a call until it returns.
 const MAX_STOP_TIME: Duration = Duration::from_millis(200);
+/// After this time, a run that has started is in the loop of its graph. Tests pass also if it is not.
+const IN_GRAPH: Duration = Duration::from_millis(100);
 
 fn open(options: BridgeOptions) -> (TempDir, Summarizer) {
     let dir = common::summary::tiny();
@@ -192,9 +195,17 @@ fn stopped(summarizer: &Summarizer, options: &SummarizeOptions) -> (Option<&'sta
     (code(summarizer.summarize_blocking(&inputs(&["a slow b"]), options)), started.elapsed())
 }
 
-/// The shortest of five measurements, because other processes may slow down some of them.
-fn fastest(measure: impl Fn() -> Duration) -> Duration {
-    (0..5).map(|_| measure()).min().expect("five measurements")
+/// Measures until a call stops in time, because other processes may slow down some of the calls.
+#[track_caller]
+fn assert_stops_in_time(measure: impl Fn() -> Duration) {
+    let mut times = Vec::new();
+    while times.len() < 50 {
+        times.push(measure());
+        if times.last() < Some(&MAX_STOP_TIME) {
+            return;
+        }
+    }
+    panic!("no call stopped in time: {times:?}");
 }
 
 #[test]
@@ -203,13 +214,12 @@ fn a_call_ends_at_its_time_limit() {
     summarizer.warm_up_blocking().expect("a session");
     let limit = Duration::from_millis(100);
     let options = SummarizeOptions::default().timeout(limit);
-    let took = fastest(|| {
+    assert_stops_in_time(|| {
         let (code, took) = stopped(&summarizer, &options);
         assert_eq!(code, Some("timeout"));
         assert!(took >= limit, "{took:?}");
-        took
+        took - limit
     });
-    assert!(took < limit + MAX_STOP_TIME, "{took:?}");
     let options = SummarizeOptions::default().timeout(Duration::from_secs(60));
     assert_eq!(summarize(&summarizer, &["a b"]), Ok("a b".to_owned()));
     assert_eq!(summarizer.summarize_blocking(&inputs(&["a b"]), &options).map(|summaries| summaries.len()), Ok(1));
@@ -229,13 +239,18 @@ fn a_token_cancels_runs_beside_each_other() {
 fn a_token_cancels_two_calls(workers: usize) {
     let (_dir, summarizer) = with_workers(workers, BridgeOptions::default());
     summarizer.warm_up_blocking().expect("a session");
-    let took = fastest(|| {
+    assert_stops_in_time(|| {
         let cancel = CancelToken::new();
         let options = SummarizeOptions::default().cancel(cancel.clone());
         let took = thread::scope(|scope| {
+            // The scope waits for the calls, which end only when they are cancelled.
+            let _cancels = OnDrop(|| cancel.cancel());
             let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| stopped(&summarizer, &options))).collect();
-            thread::sleep(Duration::from_millis(100));
-            assert_eq!(summarizer.status().running, workers);
+            until(|| {
+                let status = summarizer.status();
+                (status.running, status.waiting) == (workers, 2 - workers)
+            });
+            thread::sleep(IN_GRAPH);
             let cancelled = Instant::now();
             cancel.cancel();
             for call in calls {
@@ -246,7 +261,6 @@ fn a_token_cancels_two_calls(workers: usize) {
         assert_eq!(stopped(&summarizer, &options).0, Some("cancelled"));
         took
     });
-    assert!(took < MAX_STOP_TIME, "{took:?}");
     assert_eq!(summarize(&summarizer, &["a b"]), Ok("a b".to_owned()));
 }
 
@@ -255,33 +269,46 @@ fn a_token_cancels_two_calls(workers: usize) {
 fn a_stopped_call_keeps_its_finished_summaries() {
     let (_dir, summarizer) = with_workers(1, BridgeOptions::default().beam_limit(12));
     summarizer.warm_up_blocking().expect("a session");
-    let options = SummarizeOptions::default().timeout(Duration::from_secs(2));
-    let outcomes =
-        summarizer.summarize_each_blocking(&inputs(&["a", "b slow", "a b c d"]), &options).expect("outcomes");
-    let codes: Vec<_> =
-        outcomes.iter().map(|outcome| outcome.as_ref().err().map(|error| error.code().as_str())).collect();
-    assert_eq!(codes, [Some("timeout"), Some("timeout"), None]);
+    let codes = |options: &SummarizeOptions| -> Vec<Option<&'static str>> {
+        let outcomes = summarizer.summarize_each_blocking(&inputs(&["a", "b slow", "a b c d"]), options);
+        outcomes.expect("outcomes").into_iter().map(code).collect()
+    };
+    // The progress is reported when the first run has ended.
+    let cancel = CancelToken::new();
+    let token = cancel.clone();
+    let options = SummarizeOptions::default().cancel(cancel).progress(Progress::new(move |_, _| token.cancel()));
+    assert_eq!(codes(&options), [Some("cancelled"), Some("cancelled"), None]);
+    // The first run needs longer than a limit if other processes slow it down.
+    let timeout = Some("timeout");
+    let mut limits =
+        [2, 8, 32].map(|seconds| SummarizeOptions::default().timeout(Duration::from_secs(seconds))).into_iter();
+    let found = limits.find_map(|options| Some(codes(&options)).filter(|codes| codes[2].is_none()));
+    assert_eq!(found, Some(vec![timeout, timeout, None]));
 }
 
 #[tokio::test]
 async fn dropping_the_future_cancels() {
     let (_dir, summarizer) = open(BridgeOptions::default());
     summarizer.warm_up().await.expect("a session");
-    let mut took = Duration::MAX;
-    for _ in 0..5 {
+    let mut times = Vec::new();
+    while times.len() < 50 && times.last().is_none_or(|took| *took >= MAX_STOP_TIME) {
         let slow = summarizer.clone();
         let task = tokio::spawn(async move { slow.summarize(inputs(&["slow"]), SummarizeOptions::default()).await });
-        tokio::task::yield_now().await;
-        thread::sleep(Duration::from_millis(100));
+        let spawned = Instant::now();
+        while summarizer.status().running < 1 {
+            assert!(spawned.elapsed() < LIMIT, "the call never runs");
+            tokio::task::yield_now().await;
+        }
+        thread::sleep(IN_GRAPH);
         task.abort();
         assert!(task.await.is_err());
         // This call needs the only session, which the cancelled call has to return.
         let started = Instant::now();
         let summaries = summarizer.summarize(inputs(&["a b"]), SummarizeOptions::default()).await;
         assert_eq!(summaries.map(|summaries| summaries[0].text.clone()), Ok("a b".to_owned()));
-        took = took.min(started.elapsed());
+        times.push(started.elapsed());
     }
-    assert!(took < MAX_STOP_TIME, "{took:?}");
+    assert!(times.last() < Some(&MAX_STOP_TIME), "{times:?}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ pub mod runs;
 #[cfg(all(feature = "store", feature = "sentence-embedding"))]
 pub mod store;
 pub mod summary;
+pub mod wait;
 #[cfg(feature = "store-remote")]
 pub mod web;
 
@@ -21,7 +22,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -274,7 +274,7 @@ pub fn in_task<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> 
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         sender.send(runtime.block_on(async { call() })).expect("the test waits");
     });
-    receiver.recv_timeout(Duration::from_secs(60)).expect("an answer")
+    receiver.recv_timeout(wait::LIMIT).expect("an answer")
 }
 
 /// Copies a directory, file by file.

@@ -5,9 +5,10 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::faulty::Faulty;
+use common::wait::OnDrop;
 use onnx_ml_bridge::{
     ApiModel, ApiServer, CancelToken, CompositeMlBridge, EmbedOptions, ErrorCode, Fallback, MlBridge, OnToken,
     OpenAiMlBridge, RecognizeOptions, SummarizeOptions,
@@ -76,13 +77,25 @@ fn every_error_falls_through_or_does_not() {
     let cases = golden["chains"].as_array().expect("a list");
     assert!(cases.len() >= 14);
     for case in cases {
-        set(&servers.first, &script(case, "script"));
-        set(&servers.second, &script(case, "second"));
-        let limit = |key: &str| case[key].as_u64().map(Duration::from_millis);
-        let bridge = servers.chain(limit("own_timeout_ms"), 4);
-        let options = SummarizeOptions::default();
-        let options = limit("timeout_ms").map_or(options.clone(), |limit| options.timeout(limit));
-        let result = bridge.summarizer(None).expect("a chain").summarize_blocking(&messages(), &options);
+        let attempt = |factor: u32| {
+            set(&servers.first, &script(case, "script"));
+            set(&servers.second, &script(case, "second"));
+            let limit = |key: &str| case[key].as_u64().map(|limit| factor * Duration::from_millis(limit));
+            let bridge = servers.chain(limit("own_timeout_ms"), 4);
+            let options = SummarizeOptions::default();
+            let options = limit("timeout_ms").map_or(options.clone(), |limit| options.timeout(limit));
+            bridge.summarizer(None).expect("a chain").summarize_blocking(&messages(), &options)
+        };
+        let mut result = attempt(1);
+        let has_limit = ["own_timeout_ms", "timeout_ms"].iter().any(|key| !case[*key].is_null());
+        let requests: [usize; 2] = serde_json::from_value(case["requests"].clone()).expect("two numbers");
+        // On a busy machine, a limit may be over before a request is sent.
+        for factor in [4, 16] {
+            let seen = servers.counts();
+            if has_limit && seen != requests && seen[0] <= requests[0] && seen[1] <= requests[1] {
+                result = attempt(factor);
+            }
+        }
         let actual = match result {
             Ok(mut summaries) => {
                 let summary = summaries.remove(0);
@@ -94,7 +107,7 @@ fn every_error_falls_through_or_does_not() {
         };
         let expected = (case["code"].clone(), case["backend"].clone(), case["fallbacks"].clone());
         assert_eq!(actual, expected, "{case}");
-        assert_eq!(json!(servers.counts()), case["requests"], "{case}");
+        assert_eq!(servers.counts(), requests, "{case}");
     }
 }
 
@@ -185,19 +198,16 @@ fn a_cancelled_call_does_not_fall_through() {
     servers.first.script(&["stall"]);
     let bridge = servers.chain(None, 4);
     let token = CancelToken::new();
-    let canceller = token.clone();
-    let thread = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(300));
-        canceller.cancel();
+    let options = SummarizeOptions::default().cancel(token.clone());
+    let result = thread::scope(|scope| {
+        scope.spawn(|| {
+            let _cancels = OnDrop(|| token.cancel());
+            servers.first.arrived();
+        });
+        bridge.summarizer(None).expect("a chain").summarize_blocking(&messages(), &options)
     });
-    let options = SummarizeOptions::default().cancel(token);
-    let error =
-        bridge.summarizer(None).expect("a chain").summarize_blocking(&messages(), &options).expect_err("a stop");
-    thread.join().expect("no panic");
-    let cancelled = Instant::now();
     servers.first.ended();
-    assert!(cancelled.elapsed() < Duration::from_secs(1));
-    assert_eq!((error.code(), servers.counts()), (ErrorCode::Cancelled, [1, 0]));
+    assert_eq!((result.expect_err("a stop").code(), servers.counts()), (ErrorCode::Cancelled, [1, 0]));
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::wait::{until, until_within};
+
 pub struct Faulty {
     process: Child,
     port: u16,
@@ -45,14 +47,16 @@ impl Faulty {
         self.seen()["requests"].as_array().expect("a list").clone()
     }
 
-    /// Waits until the first request has ended, and returns it.
-    pub fn ended(&self) -> Value {
-        loop {
-            if let Some(request) = self.requests().into_iter().next().filter(|request| !request["ended"].is_null()) {
-                return request;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    /// Waits until there is a request.
+    pub fn arrived(&self) {
+        until(|| !self.requests().is_empty());
+    }
+
+    /// Waits until there is a request and all requests have ended. A request that stalls takes longer than this waits, unless
+    /// the client closes its connection.
+    pub fn ended(&self) {
+        self.arrived();
+        until_within(Duration::from_secs(30), || self.requests().iter().all(|request| !request["ended"].is_null()));
     }
 
     fn ask(&self, method: &str, path: &str, body: &str) -> String {

@@ -9,6 +9,8 @@ use onnx_ml_bridge::{
 };
 use tempfile::TempDir;
 
+use super::wait::OnDrop;
+
 pub fn code<T>(result: Result<T, BridgeError>) -> Option<&'static str> {
     result.err().map(|error| error.code().as_str())
 }
@@ -38,10 +40,13 @@ pub fn version(name: &str, scale: f32) -> TempDir {
     super::tiny_version("tiny", name, scale, 0)
 }
 
-/// Calls `work` from several threads until `run` has ended. Returns how often it was called; it may not fail.
-pub fn under_load(work: impl Fn() -> Result<(), String> + Sync, run: impl FnOnce()) -> usize {
+/// Calls `work` from several threads until `run` has ended, which gets the number of calls until then. Returns how often it was
+/// called; it may not fail.
+pub fn under_load(work: impl Fn() -> Result<(), String> + Sync, run: impl FnOnce(&AtomicUsize)) -> usize {
     let (is_over, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
+        // The scope waits for the threads, also if `run` panics.
+        let ends = OnDrop(|| is_over.store(true, Ordering::SeqCst));
         let call = || {
             while !is_over.load(Ordering::SeqCst) {
                 work().expect("an answer");
@@ -49,8 +54,8 @@ pub fn under_load(work: impl Fn() -> Result<(), String> + Sync, run: impl FnOnce
             }
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(call)).collect();
-        run();
-        is_over.store(true, Ordering::SeqCst);
+        run(&calls);
+        drop(ends);
         threads.into_iter().for_each(|thread| thread.join().expect("no call failed"));
     });
     calls.into_inner()

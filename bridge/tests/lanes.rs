@@ -5,12 +5,13 @@
 mod common;
 
 use std::fs;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::wait::{LIMIT, OnDrop, until};
 use onnx_ml_bridge::{
     BridgeError, BridgeOptions, CancelToken, EmbedOptions, Embedder, Embeddings, Model, ModelState, RecognizeOptions,
     Recognizer, RerankOptions, Reranker,
@@ -62,16 +63,6 @@ fn block_first_run(model: &str) -> Sender<()> {
         }
     });
     open
-}
-
-fn until(condition: impl Fn() -> bool) {
-    for _ in 0..20_000 {
-        if condition() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    panic!("the condition never holds");
 }
 
 /// 64 calls wait for a run that is blocked. With `merge`, they share runs afterwards.
@@ -145,32 +136,51 @@ fn a_full_queue_answers_at_once() {
     let (_dir, embedder) = embedder(name, |model| model.merge(false), BridgeOptions::default().max_waiting(128));
     let largest = Arc::new(AtomicUsize::new(0));
     let (handle, seen) = (embedder.clone(), Arc::clone(&largest));
+    let is_open = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&is_open);
+    // The runs begin when all calls have arrived.
     common::runs::on_run(name, move |_| {
+        until(|| gate.load(Ordering::SeqCst));
         seen.fetch_max(handle.status().waiting, Ordering::SeqCst);
-        thread::sleep(Duration::from_micros(200));
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().expect("a runtime");
-    let (answered, refused) = runtime.block_on(async {
-        let tasks: Vec<_> = (0..1000)
-            .map(|index| {
-                let embedder = embedder.clone();
-                tokio::spawn(async move { embedder.embed(vec![text(index)], EmbedOptions::default()).await })
-            })
-            .collect();
-        let (mut answered, mut refused) = (0, 0);
-        for task in tasks {
-            match task.await.expect("no panic") {
-                Ok(answer) => answered += answer.vectors.len(),
-                Err(error) => {
-                    assert_eq!((error.code().as_str(), error.is_retryable()), ("overloaded", true));
-                    refused += 1;
+    let refused = Arc::new(AtomicUsize::new(0));
+    // Dropped before the runtime, also when an assertion fails.
+    let opens = OnDrop(|| is_open.store(true, Ordering::SeqCst));
+    let tasks: Vec<_> = (0..1000)
+        .map(|index| {
+            let (embedder, refused) = (embedder.clone(), Arc::clone(&refused));
+            runtime.spawn(async move {
+                match embedder.embed(vec![text(index)], EmbedOptions::default()).await {
+                    Ok(answer) => answer.vectors.len(),
+                    Err(error) => {
+                        assert_eq!((error.code().as_str(), error.is_retryable()), ("overloaded", true));
+                        refused.fetch_add(1, Ordering::SeqCst);
+                        0
+                    }
                 }
-            }
-        }
-        (answered, refused)
+            })
+        })
+        .collect();
+    let counts = || {
+        let (refused, status) = (refused.load(Ordering::SeqCst), embedder.status());
+        (refused, status.waiting, status.running)
+    };
+    until(|| {
+        let (refused, waiting, running) = counts();
+        refused + waiting + running == 1000
     });
-    assert_eq!(answered + refused, 1000);
-    assert!(answered >= 128 && refused > 0, "{answered} answers, {refused} refusals");
+    let (refused, waiting, running) = counts();
+    drop(opens);
+    assert!(waiting == 128 && running > 0, "{waiting} calls wait, {running} run");
+    let answered: usize = runtime.block_on(async {
+        let mut answered = 0;
+        for task in tasks {
+            answered += task.await.expect("no panic");
+        }
+        answered
+    });
+    assert_eq!((answered, refused), (128 + running, 1000 - 128 - running));
     assert_eq!(common::runs::count(name), answered as u64);
     assert!((1..=128).contains(&largest.load(Ordering::SeqCst)), "{largest:?} calls waited");
     assert_eq!((embedder.status().waiting, embedder.status().running), (0, 0));
@@ -362,10 +372,12 @@ fn a_fork_answers_with_an_error() {
         unsafe { _exit(if is_typed && is_failed { 7 } else { 8 }) }
     }
     let mut status = 0;
-    let ended = (0..200).any(|_| {
+    let started = Instant::now();
+    let mut ended = false;
+    while !ended && started.elapsed() < LIMIT {
         thread::sleep(Duration::from_millis(100));
-        unsafe { waitpid(child, &mut status, 1) == child }
-    });
+        ended = unsafe { waitpid(child, &mut status, 1) == child };
+    }
     if !ended {
         unsafe { kill(child, 9) };
     }

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use common::life::{answer, code, options};
+use common::wait::LIMIT;
 use onnx_ml_bridge::{
     BridgeError, Embedder, MlBridge, ModelState, OnnxMlBridge, Progress, SummarizeOptions, Summarizer,
 };
@@ -48,7 +49,7 @@ fn called_back<T: Send + 'static>(
     let progress = Progress::new(move |_, _| *result.lock().expect("not poisoned") = Some(callback(&called)));
     let options = SummarizeOptions::default().progress(progress);
     thread::spawn(move || sender.send(summary(&calling.summarizer, &options)));
-    let summary = receiver.recv_timeout(Duration::from_secs(30)).expect("the call ends");
+    let summary = receiver.recv_timeout(LIMIT).expect("the call ends");
     assert_eq!(summary, Ok("a b".to_owned()));
     returned.lock().expect("not poisoned").take().expect("a callback")
 }

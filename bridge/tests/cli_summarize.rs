@@ -87,7 +87,7 @@ fn settings_are_options() {
 fn the_time_limit_applies_to_each_line() {
     let dir = common::summary::tiny();
     let input = "\"a\"\n\"slow\"\n\"b\"\n\"slow\"\n";
-    let output = run(&["summarize", "--model", text(dir.path()), "--timeout", "2"], input);
+    let output = run(&["summarize", "--model", text(dir.path()), "--timeout", "10"], input);
     // ONNX Runtime does not log the stopped runs to standard error.
     assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0), "{output:?}");
     let answers = lines(&output);

@@ -8,9 +8,10 @@ use std::fs;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::recorder::{Change, on_change};
+use common::wait::until;
 use metrics::Key;
 use onnx_ml_bridge::{BridgeError, BridgeOptions, EmbedOptions, Embedder, MlBridge, Model, OnnxMlBridge};
 use tempfile::TempDir;
@@ -54,7 +55,13 @@ fn alone() -> MutexGuard<'static, ()> {
     RECORDER.call_once(|| on_change(record));
     let small = common::tiny();
     assert_eq!(answer(&Embedder::open(small.path(), options()).expect("a model")), Ok(0.5));
+    no_model_is_loaded();
     guard
+}
+
+/// Waits until no model is loaded. The thread that unloads idle models may be the last one that has a dropped model.
+fn no_model_is_loaded() {
+    until(|| (LOADED.now.load(Ordering::SeqCst), BYTES.now.load(Ordering::SeqCst)) == (0, 0));
 }
 
 fn options() -> BridgeOptions {
@@ -97,7 +104,8 @@ fn a_limit_that_holds_three_of_five_models_answers_all_calls() {
     single.warm_up_blocking().expect("graphs");
     let each = single.resident_bytes();
     drop(single);
-    assert_eq!((each >= GRAPH_BYTES as u64, LOADED.now.load(Ordering::SeqCst)), (true, 0));
+    assert!(each >= GRAPH_BYTES as u64, "{each}");
+    no_model_is_loaded();
     // A load needs the memory of the graph's file besides that of the loaded graph.
     let limit = each * 4 / MEBIBYTE;
     let (bridge, embedders) = bridge(&artifacts, limit);
@@ -121,7 +129,7 @@ fn a_limit_that_holds_three_of_five_models_answers_all_calls() {
     assert_eq!(LOADED.maximum.load(Ordering::SeqCst), 3);
     assert!(counted <= limit && grown <= limit * 11 / 10);
     bridge.close_blocking().expect("no call runs");
-    assert_eq!((LOADED.now.load(Ordering::SeqCst), BYTES.now.load(Ordering::SeqCst)), (0, 0));
+    no_model_is_loaded();
 }
 
 #[test]
@@ -227,12 +235,10 @@ fn the_thread_that_unloads_models_ends() {
     let embedders = [0, 1].map(|_| Embedder::open(artifact.path(), options()).expect("a model"));
     for embedder in &embedders {
         assert_eq!(answer(embedder), Ok(0.5));
-        assert_eq!(housekeepers(), 1);
+        // A thread has its name a moment after its start, and one that has ended may be seen a moment longer.
+        thread::sleep(Duration::from_millis(50));
+        until(|| housekeepers() == 1);
     }
     drop(embedders);
-    let started = Instant::now();
-    while housekeepers() > 0 {
-        assert!(started.elapsed() < Duration::from_secs(20), "the thread still runs");
-        thread::sleep(Duration::from_millis(50));
-    }
+    until(|| housekeepers() == 0);
 }

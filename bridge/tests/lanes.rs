@@ -147,21 +147,23 @@ fn a_full_queue_answers_at_once() {
     let refused = Arc::new(AtomicUsize::new(0));
     // Dropped before the runtime, also when an assertion fails.
     let opens = OnDrop(|| is_open.store(true, Ordering::SeqCst));
-    let tasks: Vec<_> = (0..1000)
-        .map(|index| {
-            let (embedder, refused) = (embedder.clone(), Arc::clone(&refused));
-            runtime.spawn(async move {
-                match embedder.embed(vec![text(index)], EmbedOptions::default()).await {
-                    Ok(answer) => answer.vectors.len(),
-                    Err(error) => {
-                        assert_eq!((error.code().as_str(), error.is_retryable()), ("overloaded", true));
-                        refused.fetch_add(1, Ordering::SeqCst);
-                        0
-                    }
+    let call = |index| {
+        let (embedder, refused) = (embedder.clone(), Arc::clone(&refused));
+        runtime.spawn(async move {
+            match embedder.embed(vec![text(index)], EmbedOptions::default()).await {
+                Ok(answer) => answer.vectors.len(),
+                Err(error) => {
+                    assert_eq!((error.code().as_str(), error.is_retryable()), ("overloaded", true));
+                    refused.fetch_add(1, Ordering::SeqCst);
+                    0
                 }
-            })
+            }
         })
-        .collect();
+    };
+    // One call runs before the queue is full.
+    let mut tasks = vec![call(0)];
+    until(|| embedder.status().running == 1);
+    tasks.extend((1..1000).map(call));
     let counts = || {
         let (refused, status) = (refused.load(Ordering::SeqCst), embedder.status());
         (refused, status.waiting, status.running)
@@ -172,7 +174,8 @@ fn a_full_queue_answers_at_once() {
     });
     let (refused, waiting, running) = counts();
     drop(opens);
-    assert!(waiting == 128 && running > 0, "{waiting} calls wait, {running} run");
+    // A second run may start when the queue is full, and leave it.
+    assert!(waiting <= 128 && waiting + running > 128, "{waiting} calls wait, {running} run");
     let answered: usize = runtime.block_on(async {
         let mut answered = 0;
         for task in tasks {
@@ -180,7 +183,7 @@ fn a_full_queue_answers_at_once() {
         }
         answered
     });
-    assert_eq!((answered, refused), (128 + running, 1000 - 128 - running));
+    assert_eq!((answered, refused), (waiting + running, 1000 - waiting - running));
     assert_eq!(common::runs::count(name), answered as u64);
     assert!((1..=128).contains(&largest.load(Ordering::SeqCst)), "{largest:?} calls waited");
     assert_eq!((embedder.status().waiting, embedder.status().running), (0, 0));

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
     processors = sorted(os.sched_getaffinity(0))
     own = processors[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
     os.sched_setaffinity(0, own or processors)
+# The time of one example says nothing on a machine that other processes use too. Some test environments have no
+# Hypothesis.
+with suppress(ImportError):
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("tests")
 # pytest's importlib mode adds no folder to sys.path; tests import helper modules by their plain names.
 TESTS = Path(__file__).parent
 for helpers in (TESTS, TESTS / "support", TESTS / "golden"):

@@ -79,9 +79,12 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def test_a_server_whose_call_was_stopped_is_used_after_the_start_limit(opened):
-    bridge = opened(0.5, start_timeout=2)
+    bridge = opened(0.5, start_timeout=60)
     server = stop_a_call(bridge)
-    time.sleep(2.5)
+    start = host_of(bridge)._start
+    assert start is not None
+    eventually(start._is_done.is_set)
+    start._limit.stop("timeout")  # as its timer does when the limit has passed
     bridge.warm_up()
     assert host_of(bridge)._server is server and server.is_running
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 from examples import VALID
+from lanes import wait_for
 from onnx_ml_bridge import (
     ArtifactError,
     BridgeOptions,
@@ -216,9 +217,9 @@ def test_after_a_refused_reload_the_old_version_answers(tmp_path, kind):
     with load_of(call, threads=2) as done:
         with pytest.raises(OnnxMlBridgeError) as refused:
             embedder.reload(tmp_path / "new", **options)
-        count = sum(done)
-        time.sleep(0.1)
-        assert sum(done) > count
+        # Every thread answers two further calls; the first of them may have begun before the refusal
+        before_wait = tuple(done)
+        wait_for(lambda: all(after >= count + 2 for count, after in zip(before_wait, done, strict=True)))
     assert refused.value.code == code and str(refused.value)
     assert embedder.info == before and embedder._slot._current() is generation and embedder._slot.state == "ready"
 

@@ -105,5 +105,10 @@ class Engine:
 
 
 def waiting(lane: Lane, count: int) -> None:
-    """Wait until a number of calls wait in a lane."""
-    wait_for(lambda: lane.status().waiting == count)
+    """Wait until a number of calls wait in a lane with their runs: a call is counted already before it adds them."""
+
+    def do_all_wait() -> bool:
+        with lane._lock:
+            return len(lane._calls) == count and all(call.runs for call in lane._calls)
+
+    wait_for(do_all_wait)

@@ -2,7 +2,7 @@
 
 import io
 import json
-import time
+import threading
 
 import pytest
 from lines import BAD_LINES, code_of_line
@@ -37,14 +37,18 @@ class FakeModel:
 
 
 def test_lines_are_returned_as_they_arrive():
-    stream = io.BytesIO(b"a\nb\nc")
+    stream, has_b = io.BytesIO(b"a\nb\nc"), threading.Event()
 
     def read(size):
         if stream.tell() == 4:
-            time.sleep(0.3)
+            has_b.wait(30)  # if `b` waits for `c`, the last batch has both
         return stream.read(2)
 
-    runs = [[line.raw for line in run] for run in arriving_lines(read, 10, max_bytes=99)]
+    runs = []
+    for run in arriving_lines(read, 10, max_bytes=99):
+        runs.append([line.raw for line in run])
+        if b"b" in runs[-1]:
+            has_b.set()
     assert [raw for run in runs for raw in run] == [b"a", b"b", b"c"]
     assert runs[-1] == [b"c"]
 

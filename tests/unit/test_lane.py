@@ -457,8 +457,6 @@ def test_a_busy_lane_starts_as_many_threads_as_it_has_workers(workers):
 def test_a_worker_that_delivers_outcomes_takes_the_calls_that_came_meanwhile(monkeypatch):
     lane = Lane()
     engine, first = held(lane)
-    second = Caller(lane, engine.apart(1))
-    waiting(lane, 1)
     delivers, may_go_on = threading.Event(), threading.Event()
     deliver = lane_module._deliver
 
@@ -469,9 +467,13 @@ def test_a_worker_that_delivers_outcomes_takes_the_calls_that_came_meanwhile(mon
             assert may_go_on.wait(PATIENCE)
 
     monkeypatch.setattr(lane_module, "_deliver", slow)
-    engine.free.set()
-    assert (first.result(), second.result()) == ([[0]], [[10]])
-    assert delivers.wait(PATIENCE)
+    with Watch() as watch, lane.call(watch) as second:
+        second.submit(engine.apart(1), is_last=True)
+        engine.free.set()
+        assert first.result() == [[0]]
+        # Only a worker can take the second run: the thread of its call waits here, and asks for the answer later
+        assert delivers.wait(PATIENCE)
+        assert second._next() == (0, [10])
     engine.free.clear()
     third = Caller(lane, engine.apart(2))  # finds an idle lane, and runs its run itself
     wait_for(lambda: [2] in engine.runs)

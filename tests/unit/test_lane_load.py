@@ -162,7 +162,8 @@ def test_1000_random_stops_lose_no_other_call_and_stopped_calls_run_nothing_late
         outcomes = []
         for number in range(first, first + 20):
             try:
-                run = [engine.run(Row(number, 1 + number % 5), max_tokens=40) for _ in range(3)]
+                # The limit of tokens is low, so that the runs are more than the stops even if all of them are full
+                run = [engine.run(Row(number, 1 + number % 5), max_tokens=8) for _ in range(3)]
                 outcomes.append(call(lane, run, watches[number]))
             except StoppedError as error:
                 outcomes.append(error)

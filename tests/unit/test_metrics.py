@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from examples import VALID
-from lanes import Caller, Row, call, wait_for
+from lanes import Caller, Row, call, wait_for, waiting
 from onnx_ml_bridge import (
     BridgeOptions,
     CancelToken,
@@ -257,7 +257,7 @@ def test_every_call_of_a_merged_run_waits_and_one_of_several_runs_waits_once():
     first = Caller(lane, [run(0)])
     assert started.wait(30)
     others = [Caller(lane, [run(value)]) for value in (1, 2)]
-    wait_for(lambda: lane.waiting == 2)
+    waiting(lane, 2)
     gate.set()
     assert [each.result() for each in (first, *others)] == [[[0]], [[1]], [[2]]]
     assert sizes == [1, 2]

@@ -35,9 +35,10 @@ from onnx_ml_bridge import (
 TEXTS = [f"the cat sleeps in a big red house {'and a dog ' * (number % 3)}" for number in range(12)]
 # A run has at most two of the texts; see `small_runs`
 TOKENS_OF_A_RUN = 30
-SHORT, LONG = 0.05, 60.0
 # The maximum time that a run waits until it is stopped; a test fails if the run is not stopped before
-PATIENCE = 5.0
+PATIENCE = 60.0
+# A run that waits ends before the long limit, so that a call which is stopped by it has several runs
+SHORT, LONG = 0.05, 10 * PATIENCE
 every_example = pytest.mark.parametrize(
     ("family", "folder"), examples().items(), ids=[family.name for family in examples()]
 )
@@ -166,6 +167,23 @@ def test_a_cancelled_token_is_the_error_of_each(family, folder, opened, runs):
     assert [each.code for each in found] == ["cancelled"] * len(TEXTS) and runs.count == 0
 
 
+def cancel_in_run(number: int, token: CancelToken) -> Callable[[int, Any], None]:
+    """Return a function for `Runs.during` that cancels a token in one run.
+
+    Later runs, which have begun in other threads, wait for that: their threads would begin further runs otherwise.
+    """
+    is_cancelled = threading.Event()
+
+    def during(run: int, _: Any) -> None:
+        if run == number:
+            token.cancel()
+            is_cancelled.set()
+        elif run > number:
+            assert is_cancelled.wait(PATIENCE)
+
+    return during
+
+
 @every_example
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_call_is_cancelled_during_a_run(family, folder, opened, runs, threads):
@@ -173,7 +191,7 @@ def test_a_call_is_cancelled_during_a_run(family, folder, opened, runs, threads)
     expected = opened(family, folder, options).call()
     for number in (1, 3):
         model, token = opened(family, folder, options), CancelToken()
-        runs.restart(lambda run, _, number=number, token=token: token.cancel() if run == number else None)
+        runs.restart(cancel_in_run(number, token))
         with pytest.raises(StoppedError) as stopped:
             model.call(cancel=token)
         assert stopped.value.code == "cancelled"
@@ -248,7 +266,7 @@ def test_the_time_limit_of_a_call_overrides_that_of_the_model(
     family, folder, opened, runs, options, model_timeout, call_timeout, is_stopped
 ):
     model = opened(family, folder, BridgeOptions(threads=1, timeout=options), model_timeout)
-    runs.restart(slow_first_run)
+    runs.restart(wait_until_stopped if is_stopped else slow_first_run)
     if is_stopped:
         with pytest.raises(StoppedError) as stopped:
             model.call(timeout=call_timeout)
@@ -300,7 +318,7 @@ def test_a_call_in_a_thread_of_asyncio_is_cancelled_by_its_token(opened, runs, n
 
     async def cancelled() -> Any:
         task = asyncio.create_task(asyncio.to_thread(getattr(embedder, name), TEXTS, EmbedOptions(cancel=token)))
-        await asyncio.to_thread(in_run.wait, PATIENCE)
+        assert await asyncio.to_thread(in_run.wait, PATIENCE)
         token.cancel()
         return await task
 
@@ -319,6 +337,11 @@ def test_a_call_in_a_thread_of_asyncio_is_cancelled_by_its_token(opened, runs, n
 def test_after_wait_for_the_token_ends_the_call_in_the_thread(opened, runs):
     """`asyncio.wait_for` stops waiting, but it cannot stop a thread; the token can."""
     embedder, token, ended = embedder_of(opened), CancelToken(), []
+    in_run = threading.Event()
+
+    def during(number: int, options: Any) -> None:
+        in_run.set()
+        wait_until_stopped(number, options)
 
     def embed() -> None:
         try:
@@ -327,14 +350,17 @@ def test_after_wait_for_the_token_ends_the_call_in_the_thread(opened, runs):
             ended.append(error.code)
 
     async def waited() -> None:
+        task = asyncio.create_task(asyncio.to_thread(embed))
+        # A call that is cancelled before its thread has begun never begins
+        assert await asyncio.to_thread(in_run.wait, PATIENCE)
         try:
-            await asyncio.wait_for(asyncio.to_thread(embed), SHORT)
+            await asyncio.wait_for(task, SHORT)
         except TimeoutError:
             assert ended == []
             token.cancel()
             raise
 
-    runs.restart(wait_until_stopped)
+    runs.restart(during)
     with pytest.raises(TimeoutError):
         asyncio.run(waited())  # waits for the thread at the end
     assert (ended, runs.count) == (["cancelled"], 1)

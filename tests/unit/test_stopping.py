@@ -82,7 +82,8 @@ def runs(monkeypatch) -> Runs:
 def wait_until_stopped(_: int, options: Any) -> None:
     """Wait in a run until the run is told to stop, as if the graph took that long."""
     deadline = time.monotonic() + PATIENCE
-    while not options.terminate and time.monotonic() < deadline:
+    while not options.terminate:
+        assert time.monotonic() < deadline, "the run is not stopped"
         time.sleep(0.001)
 
 

@@ -58,7 +58,7 @@ def while_main_thread_waits(work: Callable[[], None]) -> None:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(2 * PATIENCE)  # longer than the function waits for a condition, whose error says more
     assert not thread.is_alive(), "the function hangs"
     for error in errors:
         raise error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -196,11 +195,11 @@ def test_no_other_member_answers_when_a_part_was_shown(servers):
 def test_a_cancelled_call_does_not_fall_through(servers):
     servers[0].script("stall")
     token = CancelToken()
-    threading.Timer(0.3, token.cancel).start()
+    servers[0].cancel_at_a_request(token)
     started = time.monotonic()
     with chained(servers) as bridge, pytest.raises(StoppedError) as stopped:
         bridge.summarizer().summarize([MESSAGES], SummarizeOptions(cancel=token))
-    assert stopped.value.code == "cancelled" and time.monotonic() - started < 5
+    assert stopped.value.code == "cancelled" and time.monotonic() - started < 30
     assert counts(servers) == [1, 0]
 
 

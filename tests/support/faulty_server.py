@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from onnx_ml_bridge import CancelToken
 
 PROGRAM = Path(__file__).parent / "faulty.py"
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -36,8 +40,18 @@ class FaultyServer:
     def requests(self) -> list[dict[str, Any]]:
         return self.seen()["requests"]
 
+    def cancel_at_a_request(self, token: CancelToken) -> None:
+        """Cancel a token as soon as a request has reached the server, in a thread of its own."""
+
+        def cancel() -> None:
+            while not self.requests():
+                time.sleep(0.01)
+            token.cancel()
+
+        threading.Thread(target=cancel, daemon=True).start()
+
     def _ask(self, path: str, data: bytes | None) -> bytes:
-        with _OPENER.open(f"http://127.0.0.1:{self.port}{path}", data, timeout=10) as answer:
+        with _OPENER.open(f"http://127.0.0.1:{self.port}{path}", data, timeout=60) as answer:
             return answer.read()
 
 

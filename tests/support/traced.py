@@ -30,7 +30,7 @@ _OTHER_IN_EACH_RUN = re.compile(r"\.[0-9a-f]{16}\.tmp$|/removed-[^/]+|/\.[^/]+\.
 # How often an interruption is tried again that hit a call of another thread
 _TRIES = 40
 # The seconds in which a program has to end: a library whose own calls fail may wait forever
-_LIMIT = 60
+_LIMIT = 300
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 

@@ -63,22 +63,26 @@ def test_killed_runs_are_resumed_byte_for_byte(rows, whole, tmp_path):
     assert interrupted > 2, "the kills interrupted too few runs between two parts"
 
 
-def test_sigterm_finishes_the_part_and_says_so(rows, whole, tmp_path):
-    line = arguments(PYTHON, rows, tmp_path, "--part-rows", PART_ROWS)
+def test_sigterm_finishes_the_part_and_says_so(tmp_path):
+    # So many that the signal comes before the end: other parts are written meanwhile
+    count, out = 6_000, tmp_path / "out"
+    rows = write_rows(tmp_path / "rows.jsonl", count)
+    line = arguments(PYTHON, rows, out, "--part-rows", PART_ROWS)
     with subprocess.Popen(line, stderr=-1, text=True) as process:
-        while not (tmp_path / "part-00000002.jsonl").exists():
+        while process.poll() is None and not (out / "part-00000002.jsonl").exists():
             time.sleep(0.002)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(60)
     assert process.returncode == 6, errors
-    files = contents(tmp_path)
+    files = contents(out)
     parts = len(files) - 1
-    assert 3 <= parts < ROWS / PART_ROWS
+    assert 3 <= parts < count / PART_ROWS
     rows_done = parts * PART_ROWS
-    assert errors == f"stopped by SIGTERM: {rows_done} of {ROWS} rows are in {parts} parts; continue with --resume\n"
+    assert errors == f"stopped by SIGTERM: {rows_done} of {count} rows are in {parts} parts; continue with --resume\n"
     assert json.loads(files["state.json"])["status"] == "stopped"
-    assert run(PYTHON, rows, tmp_path, "--part-rows", PART_ROWS, "--resume").returncode == 1
-    assert contents(tmp_path) == whole[0]
+    assert run(PYTHON, rows, out, "--part-rows", PART_ROWS, "--resume").returncode == 1
+    assert run(PYTHON, rows, tmp_path / "whole", "--part-rows", PART_ROWS).returncode == 1
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_only_missing_parts_are_processed(rows, whole, tmp_path):

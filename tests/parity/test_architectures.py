@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from onnx_ml_bridge import EmbedOptions
 from onnx_ml_bridge.artifacts.families.sentence_embedding import EmbeddingCase, ExpectedEmbedding
 from onnx_ml_bridge.parity.sentence_embedding.original import OriginalEmbeddings
 from onnx_ml_bridge.parity.texts import PLAIN
+from rust_command import rust_answers
 from small_encoders import ENCODERS, HIDDEN, PROMPTS, make_encoder
 from small_exports import SmallExport, add_int8, cosines, export_saved, seal_small, varied_texts
 
@@ -98,9 +97,7 @@ def test_int8_stays_close(made):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_rust_returns_the_vectors_of_python(rust, made, variant):
     command = [str(rust), "embed", "--model", str(made.artifact), "--variant", variant]
-    lines = "".join(json.dumps(text) + "\n" for text in varied_texts())
-    done = subprocess.run(command, input=lines.encode(), capture_output=True, check=True)
-    answers: list[Any] = [json.loads(line)["embedding"] for line in done.stdout.splitlines()]
+    answers = [each["embedding"] for each in rust_answers(command, list(map(json.dumps, varied_texts())))]
     difference = float(np.abs(np.array(answers, np.float32) - made.vectors[variant]).max())
     record("embeddings", made.name, {f"rust {variant}": difference})
     assert difference <= 1e-6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from onnx_ml_bridge.quantize.matmul_groups import find_groups
 from onnx_ml_bridge.runtime.cpu import usable_cpus
 from onnx_ml_bridge.runtime.session import create_session
 from onnxruntime import InferenceSession
+from rust_command import rust_answers
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import Tensor, nn
 from transformers import AutoTokenizer
@@ -253,9 +253,8 @@ def test_smoothing_reaches_the_value_projection_through_the_loop(built):
 @pipelines
 def test_rust_returns_the_vectors_of_python(rust, built, name, variant):
     _, artifact = built(name)
-    lines = "".join(json.dumps({"text": text}) + "\n" for text in long_texts())
     command = [str(rust), "embed", "--model", str(artifact), "--variant", variant]
-    done = subprocess.run(command, input=lines.encode(), capture_output=True, check=True)
-    found = np.array([json.loads(line)["embedding"] for line in done.stdout.splitlines()], np.float32)
+    answers = rust_answers(command, [json.dumps({"text": text}) for text in long_texts()])
+    found = np.array([answer["embedding"] for answer in answers], np.float32)
     expected = Embedder.open(Model(artifact, variant=variant)).embed(long_texts(), EmbedOptions()).vectors
     assert found.shape == expected.shape and np.abs(found - expected).max() <= 1e-6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from onnx_ml_bridge.parity.summarization.inputs import summary_inputs
 from onnx_ml_bridge.parity.summarization.original import load_original, original_summaries
 from onnx_ml_bridge.parity.summarization.rouge import mean_rouge
 from onnx_ml_bridge.runtime.summarization.summarizer import summarize_with_settings
+from rust_command import rust_answers
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "bart-package-descriptions"
 TIE = 1e-5
@@ -75,13 +75,10 @@ def test_a_summary_does_not_depend_on_its_batch(summarizers, inputs, found, vari
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_rust_returns_the_summaries_of_python(rust, summarizer_artifact, summarizers, inputs, variant):
     own = [entry for entry in inputs if entry.settings == inputs[0].settings]
-    lines = "".join(json.dumps({"messages": entry.messages}) + "\n" for entry in own)
     command = [str(rust), "summarize", "--model", str(summarizer_artifact), "--variant", variant]
-    done = subprocess.run(command, input=lines.encode(), capture_output=True, check=True)
+    answers = rust_answers(command, [json.dumps({"messages": entry.messages}) for entry in own])
     expected = summarizers[variant].summarize([entry.messages for entry in own])
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [
-        {"summary": each.text, "tokens": each.tokens, "truncated": each.truncated} for each in expected
-    ]
+    assert answers == [{"summary": each.text, "tokens": each.tokens, "truncated": each.truncated} for each in expected]
 
 
 def test_int8_is_small_and_its_table_cannot_saturate(summarizer_artifact):

@@ -14,6 +14,7 @@ from gliner_calls import STORED_TEXTS, calls_of
 from gliner_exports import SmallGlinerExport, export_gliner, seal_gliner
 from onnx_ml_bridge import Model, Recognizer
 from onnx_ml_bridge.parity.gliner.evaluation import GlinerInput, recognize
+from rust_command import rust_answers
 
 pytestmark = pytest.mark.families("gliner")
 TEXTS = int(os.environ.get("ONNX_ML_BRIDGE_TEXTS", STORED_TEXTS))
@@ -32,17 +33,7 @@ def artifact(small, tmp_path_factory) -> Path:
 
 def line_of(call: GlinerInput) -> str:
     names = ("labels", "threshold", "nested", "multi_label")
-    return json.dumps({"text": call.text, **{name: getattr(call.call, name) for name in names}}) + "\n"
-
-
-def rust_answers(rust: Path, artifact: Path, variant: str, calls: list[GlinerInput], *options: str) -> list[dict]:
-    done = subprocess.run(
-        [str(rust), "ner", "--model", str(artifact), "--variant", variant, *options],
-        input="".join(map(line_of, calls)).encode(),
-        capture_output=True,
-        check=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return json.dumps({"text": call.text, **{name: getattr(call.call, name) for name in names}})
 
 
 def entity_rows(entities: list[dict]) -> list[tuple]:
@@ -56,7 +47,8 @@ def test_rust_returns_the_entities_of_python(rust, small, artifact, variant):
     long = replace(calls[0], text=" ".join(each.text for each in calls[:200]))
     calls = [*calls, long]
     expected = recognize(Recognizer.open(Model(artifact, variant=variant)), calls)
-    answers = rust_answers(rust, artifact, variant, calls)
+    command = [str(rust), "ner", "--model", str(artifact), "--variant", variant]
+    answers = rust_answers(command, list(map(line_of, calls)))
     differing, largest, count = [], 0.0, 0
     for index, (mine, theirs) in enumerate(zip(answers, expected, strict=True)):
         rows = [{name: getattr(each, name) for name in each.__slots__} for each in theirs]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx_ml_bridge import Embedder, Embeddings, Model
 from onnx_ml_bridge.parity.texts import parity_texts
+from rust_command import rust_answers
 
 TOLERANCE = 1e-6
 TEXTS = parity_texts()
@@ -39,11 +40,7 @@ def minilm_vectors(minilm_artifact) -> Callable[[str], Embeddings]:
 
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
 def test_rust_returns_the_vectors_of_python(rust, minilm_artifact, minilm_vectors, variant):
-    lines = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
-    done = subprocess.run(
-        command(rust, minilm_artifact, variant), input=lines.encode(), capture_output=True, check=True
-    )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    answers = rust_answers(command(rust, minilm_artifact, variant), [json.dumps({"text": text}) for text in TEXTS])
     expected = minilm_vectors(variant)
     found = np.array([answer["embedding"] for answer in answers], np.float32)
     assert found.shape == expected.vectors.shape and len(TEXTS) >= 500

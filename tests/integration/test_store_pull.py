@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -257,14 +258,26 @@ def started_pull(server: WebServer, cache: Cache) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("kills", [by_mode(3, 3, 38)])
 def test_a_killed_pull_is_continued(server: WebServer, cache: Cache, tmp_path: Path, kills: int):
     """Every kill costs at most the parts in flight, and leaves nothing that is not verified."""
-    size = 16_000_000 * (kills + 2)
-    sealed_version(tmp_path / "huge", extra={DATA: os.urandom(1 << 20) * (size >> 20)})
+    size, last = 16_000_000 * (kills + 2), b"the last bytes"
+    sealed_version(tmp_path / "huge", extra={DATA: os.urandom(1 << 20) * (size >> 20) + last})
     laid_out(tmp_path / "store", tmp_path / "huge", "latest")
     server.root = tmp_path / "store"
+    is_asked, may_end = threading.Event(), threading.Event()
+
+    def without_end(path: str, body: bytes) -> bytes:
+        """Keep the last part back, so that no pull ends before its kill, however late that comes."""
+        if body.endswith(last):
+            is_asked.set()
+            may_end.wait(600)
+        return body
+
+    server.fault = without_end
     lost = []
     for _ in range(kills):
-        process, sent, kept = started_pull(server, cache), server.sent, partial_bytes(cache)
-        while server.sent - sent < 12_000_000 and process.poll() is None:
+        is_asked.clear()
+        sent, kept = server.sent, partial_bytes(cache)
+        process = started_pull(server, cache)
+        while server.sent - sent < 12_000_000 and not is_asked.is_set() and process.poll() is None:
             time.sleep(0.002)
         assert process.poll() is None
         process.kill()
@@ -272,10 +285,12 @@ def test_a_killed_pull_is_continued(server: WebServer, cache: Cache, tmp_path: P
         lost.append(server.sent - sent - (partial_bytes(cache) - kept))
         assert not visible(cache)
 
+    may_end.set()
     assert started_pull(server, cache).wait(timeout=120) == 0
     assert len(visible(cache)) == 1
     print(f"{kills} kills lost {max(lost) / (1 << 20):.1f} MiB at most, {sum(lost) / kills / (1 << 20):.1f} on average")
-    assert max(lost) <= 32 << 20
+    # Four parts, the small files, and what the server had still to send to the pull before
+    assert max(lost) <= 33 << 20
 
 
 def partial_bytes(cache: Cache) -> int:

@@ -19,7 +19,7 @@ def test_a_process_measures_the_figures_of_a_model(tmp_path):
     file = tmp_path / "texts.jsonl"
     file.write_text("".join(json.dumps(text) + "\n" for text in TEXTS))
     first = contenders([], [])[0]
-    found = first.measure(TINY, "fp32", file, Load(120, runs_of_bulk(TINY, TEXTS), None, callers=4, seconds=0.2))
+    found = first.measure(TINY, "fp32", file, Load(120, runs_of_bulk(TINY, TEXTS), None, callers=4, seconds=2))
     assert found.run_ms > 0 and found.bulk_rate > 0 and found.beside_rate > 0 and found.caller_share > 0
     for times in (found.single_ms, found.caller_ms):
         assert 0 < times[0] <= times[1] <= times[2]

@@ -120,11 +120,16 @@ def test_memory_is_scarce_if_less_than_a_tenth_of_a_limit_is_free(tmp_path, file
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these files")
 def test_the_memory_of_this_process_is_known():
-    before = process_bytes()
-    block = b"x" * (64 << 20)
-    after = process_bytes()
-    assert before is not None and after is not None and after - before > 60 << 20
-    del block
+    def growth() -> int:
+        """How much more is known to be in RAM after 64 MiB were written."""
+        before = process_bytes()
+        block = b"x" * (64 << 20)
+        after = process_bytes()
+        assert before is not None and after is not None and len(block) == 64 << 20
+        return after - before
+
+    # The system may take other pages back meanwhile
+    assert max(growth() for _ in range(5)) > 60 << 20
     return_free_memory()
     assert any(each.limit > each.free > 0 for each in memory_limits())
 

@@ -15,12 +15,13 @@ async def request(pacing: Pacing) -> float:
 
 
 def test_requests_start_at_the_same_distance():
-    async def starts() -> list[float]:
+    async def seconds() -> float:
         pacing = Pacing(8, 1200)
-        return list(await asyncio.gather(*(request(pacing) for _ in range(5))))
+        # The first request may tell its own start late
+        begun = time.monotonic()
+        return max(await asyncio.gather(*(request(pacing) for _ in range(5)))) - begun
 
-    first, *_, last = asyncio.run(starts())
-    assert last - first > 4 * 0.05 - 0.01
+    assert asyncio.run(seconds()) > 4 * 0.05 - 0.01
 
 
 def test_requests_that_are_stopped_take_no_start():

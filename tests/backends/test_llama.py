@@ -208,18 +208,19 @@ def test_the_server_ends_with_its_parent(llama_file, command):
 
 
 def test_a_cancelled_call_stops_the_server(chat_server):
-    """Counted by the slot of the server itself, which is free long before the generation would have ended."""
+    """Told by the slot of the server itself, which is free while the generation still has a next token."""
     chat = ApiModel("m", max_output_tokens=6000, context=8000)
     bridge = OpenAiMlBridge.open(summarization=chat, server=ApiServer(base_url=chat_server.url))
     for _ in range(5):
         token = CancelToken()
         stop = lambda *_, token=token: token.cancel()  # noqa: E731
-        options = SummarizeOptions(prompt=PROMPT, cancel=token, temperature=2.0, on_token=stop)
+        options = SummarizeOptions(prompt=PROMPT, cancel=token, temperature=0, on_token=stop)
         with pytest.raises(StoppedError):
-            bridge.summarizer().summarize([["one"]], options)
-        cancelled = time.monotonic()
-        wait_for(lambda: not chat_server.is_processing(), 5)
-        assert time.monotonic() - cancelled < 1
+            # A text after which this model generates all 6,000 tokens
+            bridge.summarizer().summarize([["three four"]], options)
+        wait_for(lambda: not chat_server.is_processing(), 60)
+        (slot,) = chat_server.ask("/slots")
+        assert slot["next_token"][0]["has_next_token"]
 
 
 def test_a_hash_is_checked_at_open_and_at_every_start(tmp_path, llama_file):
@@ -246,32 +247,36 @@ def test_limits_of_memory_and_of_the_start(llama_file):
     with opened(llama_file, command=asleep, start_timeout=0.5) as bridge:
         with pytest.raises(InferenceError) as failed:
             bridge.summarize(["one"])
-        assert "0.5 s" in str(failed.value) and time.monotonic() - started < 5
+        assert "0.5 s" in str(failed.value) and time.monotonic() - started < 30
     with opened(llama_file, command=["no-such-llama-server"]) as bridge, pytest.raises(OnnxMlBridgeError) as failed:
         bridge.summarize(["one"])
     assert isinstance(failed.value, DependencyError)
 
 
-def test_a_call_does_not_wait_for_the_start_beyond_its_limit(llama_file):
+def test_a_call_does_not_wait_for_the_start_beyond_its_limit(llama_file, tmp_path):
     """The server goes on to start: a later call waits for the rest, and a bridge that is closed ends it."""
-    slow = f"import time; time.sleep(2)\n{STUBBORN}"
+    may_start = tmp_path / "may start"
+    slow = f"import os, time\nwhile not os.path.exists({str(may_start)!r}): time.sleep(0.01)\n{STUBBORN}"
     with opened(llama_file, command=[sys.executable, "-c", slow]) as bridge:
         host = bridge.summarizer().backend.host
-        started = time.monotonic()
         with pytest.raises(StoppedError) as stopped:
-            bridge.summarizer().summarize([["one"]], SummarizeOptions(timeout=0.3))
-        assert stopped.value.code == "timeout" and time.monotonic() - started < 1.5
+            bridge.summarizer().summarize([["one"]], SummarizeOptions(timeout=1))
+        assert stopped.value.code == "timeout"
         token = CancelToken()
         threading.Timer(0.2, token.cancel).start()
         with pytest.raises(StoppedError) as stopped:
             bridge.recognizer().recognize(["one"], RecognizeOptions(cancel=token))
+        wait_for(lambda: host._start.server is not None)
         pid = host._start.server.child._process.pid
         assert stopped.value.code == "cancelled" and is_alive(pid)
+        may_start.touch()
         assert bridge.summarize(["one"]) and child_of(bridge) == pid
+    may_start.unlink()
     bridge = opened(llama_file, command=[sys.executable, "-c", slow])
     host = bridge.summarizer().backend.host
     with pytest.raises(StoppedError):
-        bridge.summarizer().summarize([["one"]], SummarizeOptions(timeout=0.1))
+        bridge.summarizer().summarize([["one"]], SummarizeOptions(timeout=1))
+    wait_for(lambda: host._start.server is not None)
     pid = host._start.server.child._process.pid
     bridge.close()
     assert not is_alive(pid)

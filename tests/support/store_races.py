@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from onnx_ml_bridge import Store
-from onnx_ml_bridge.artifacts.checks import check_hashes, read_artifact
-from onnx_ml_bridge.artifacts.errors import StoreError
+from onnx_ml_bridge.artifacts.checks import Artifact, check_hashes, read_artifact
+from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError, StoreError
+from onnx_ml_bridge.artifacts.store.resolve import Resolved
 from store_files import NAME, sealed_version
 
 TAG = "shared"
@@ -30,7 +31,8 @@ class Race:
     """A race: the store, a folder for what the processes write, and when they end.
 
     :param end: in seconds since 1970; every process does at least one round.
-    :param grace: how long gc keeps what nothing names, in seconds; a reader has to be faster.
+    :param grace: how long gc keeps what nothing names, in seconds. Readers and publishers have to be faster: one that a
+        busy machine makes slower tries again.
     :param environment: variables of all processes.
     """
 
@@ -44,6 +46,10 @@ class Race:
     @property
     def is_over(self) -> bool:
         return time.time() > self.end
+
+    def is_late(self, began: float) -> bool:
+        """Whether gc may have deleted what an operation uses that began at this time of the monotonic clock."""
+        return time.monotonic() - began > self.grace
 
     @property
     def is_bucket(self) -> bool:
@@ -95,7 +101,7 @@ def publisher(race: Race, number: int) -> Report:
         version = f"1.{number}.{count}"
         folder = race.scratch / f"artifact-{number}"
         sealed_version(folder, version)
-        store.publish(folder)
+        _publish(race, store, folder)
         shutil.rmtree(folder)
         done["published"] += 1
         kept.add(version)
@@ -105,6 +111,19 @@ def publisher(race: Race, number: int) -> Report:
                 kept.discard(earlier)
                 done["yanked"] += 1
     return {"kept": sorted(kept), **done}
+
+
+def _publish(race: Race, store: Store, folder: Path) -> None:
+    """Publish an artifact, again if that took longer than gc keeps it: it may have deleted some of it."""
+    is_late = True
+    while is_late:
+        began = time.monotonic()
+        try:
+            store.publish(folder)
+        except (OSError, OnnxMlBridgeError):
+            if not race.is_late(began):
+                raise
+        is_late = race.is_late(began)
 
 
 def _is_acknowledged(change: Callable[[], object]) -> bool:
@@ -123,22 +142,34 @@ def reader(race: Race, number: int) -> Report:
     cache = race.scratch / f"cache-{number}"
     store, reads = Store(race.address, cache=cache), 0
     while not (race.is_over and reads):
+        began = time.monotonic()
         try:
             resolved = store.resolve(f"{NAME}@{TAG}")
         except StoreError as error:
             if error.code != "not_found" or reads:
                 raise
             continue
-        if race.is_bucket:
-            path = store.pull(f"{NAME}@{resolved.version}#sha256:{resolved.identity}")
-        else:
-            path = Path(race.address) / "artifacts" / resolved.identity
-        artifact = read_artifact(path)
-        check_hashes(artifact, artifact.manifest.files)
+        try:
+            artifact = _read(race, store, resolved)
+        except (OSError, OnnxMlBridgeError):
+            if not race.is_late(began):
+                raise
+            continue
         assert artifact.identity == resolved.identity and artifact.manifest.version == resolved.version
         shutil.rmtree(cache, ignore_errors=True)
         reads += 1
     return {"reads": reads}
+
+
+def _read(race: Race, store: Store, resolved: Resolved) -> Artifact:
+    """Read all files of an artifact."""
+    if race.is_bucket:
+        path = store.pull(f"{NAME}@{resolved.version}#sha256:{resolved.identity}")
+    else:
+        path = Path(race.address) / "artifacts" / resolved.identity
+    artifact = read_artifact(path)
+    check_hashes(artifact, artifact.manifest.files)
+    return artifact
 
 
 def collector(race: Race, _: int) -> Report:

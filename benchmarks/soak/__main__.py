@@ -3,12 +3,13 @@ r"""Run models under random load, and compare memory, threads and open files aft
     python -m benchmarks.soak --artifacts dist --minutes 60 --rust bridge/target/release/examples/soak
 
 Texts have 1 to 512 tokens, batches 1 to 64 texts; a tenth of the calls is cancelled, another tenth has a short time
-limit. Every 30 seconds a model is reloaded. After the warm-up (the first fifth of the time) and at the end no calls are
-made for 100 seconds, in which idle threads end: threads and open files are compared at rest, where they do not depend
-on running calls. The memory depends on the last calls even then, so its medians in the second and the last fifth of the
-load are compared. The process passes if no call fails, except by being stopped, the memory grows by at most max(2 %,
-16 MiB), and threads and open files do not grow. The exit status is 1 otherwise. Nothing else should run on the machine:
-slower runs overlap more, and need more memory.
+limit. Every 30 seconds a model is reloaded. The warm-up (the first fifth of the time) begins with the largest calls and
+a reload of every model, which decide how much memory is in use later. After it and at the end no calls are made for 100
+seconds, in which idle threads end: threads and open files are compared at rest, where they do not depend on running
+calls. The memory depends on the last calls even then, so its medians in the second and the last fifth of the load are
+compared. The process passes if no call fails, except by being stopped, the memory grows by at most max(2 %, 16 MiB),
+and threads and open files do not grow. The exit status is 1 otherwise. Nothing else should run on the machine: slower
+runs overlap more, and need more memory.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from onnx_ml_bridge import (
@@ -52,28 +53,36 @@ class Load:
         self._lock = threading.Lock()
 
     def call(self, seed: int) -> None:
-        """Make calls, one after the other, until the last rest."""
+        """Make the largest calls, then random ones, one after the other, until the last rest."""
         source = random.Random(seed)
+        for info in source.sample(self._models, len(self._models)):
+            for words in (_MAX_WORDS, _MAX_CALL_WORDS // _MAX_BATCH):
+                texts = self._texts(source, words, _MAX_CALL_WORDS // words)
+                self._count(info.task, partial(self._call, info, texts, CancelToken(), None))
         while self._rest():
             info = source.choice(self._models)
-            outcome = self._outcome(info, source)
-            with self._lock:
-                self.outcomes[f"{info.task} {outcome}"] += 1
+            self._count(info.task, partial(self._random_call, info, source))
 
     def reload(self, seed: int) -> None:
-        """Reload models, one after the other, until the last rest."""
+        """Reload every model at once, then models at random, one after the other, until the last rest."""
         source = random.Random(seed)
+        for info in self._models:
+            self._count("reload", partial(self.bridge.reload, info.name))
         while self._rest():
             time.sleep(_RELOAD_SECONDS)
             if not self._rest():
                 return
-            try:
-                self.bridge.reload(source.choice(self._models).name)
-                outcome = "ok"
-            except OnnxMlBridgeError as error:
-                outcome = error.code
-            with self._lock:
-                self.outcomes[f"reload {outcome}"] += 1
+            self._count("reload", partial(self.bridge.reload, source.choice(self._models).name))
+
+    def _count(self, what: str, call: Callable[[], object]) -> None:
+        """Make a call and count its outcome."""
+        try:
+            call()
+            outcome = "ok"
+        except OnnxMlBridgeError as error:
+            outcome = error.code
+        with self._lock:
+            self.outcomes[f"{what} {outcome}"] += 1
 
     def _rest(self) -> bool:
         """Wait for the end of a rest, if there is one now; return false after the last."""
@@ -83,22 +92,18 @@ class Load:
                 time.sleep(last - now)
         return time.monotonic() < self._rests[-1][1]
 
-    def _outcome(self, info: ModelInfo, source: random.Random) -> str:
+    def _random_call(self, info: ModelInfo, source: random.Random) -> None:
         token = CancelToken()
         timer = threading.Timer(source.uniform(0, 0.3), token.cancel) if source.random() < 0.1 else None
         if timer is not None:
             timer.start()
         try:
-            self._call(info, source, token, 0.2 if source.random() < 0.1 else None)
-        except OnnxMlBridgeError as error:
-            return error.code
+            self._call(info, self._random_texts(source), token, 0.2 if source.random() < 0.1 else None)
         finally:
             if timer is not None:
                 timer.cancel()
-        return "ok"
 
-    def _call(self, info: ModelInfo, source: random.Random, cancel: CancelToken, timeout: float | None) -> None:
-        texts = self._texts(source)
+    def _call(self, info: ModelInfo, texts: Sequence[str], cancel: CancelToken, timeout: float | None) -> None:
         if info.task == Task.EMBEDDING:
             self.bridge.embedder(info.name).embed(texts, EmbedOptions(timeout=timeout, cancel=cancel))
         elif info.task == Task.NER:
@@ -110,10 +115,13 @@ class Load:
             few = SummarizeOptions(num_beams=2, min_length=0, max_length=16, timeout=timeout, cancel=cancel)
             self.bridge.summarizer(info.name).summarize([[text or "text"] for text in texts[:4]], few)
 
-    def _texts(self, source: random.Random) -> Sequence[str]:
+    def _random_texts(self, source: random.Random) -> Sequence[str]:
         """Return texts whose number and length are log-uniform, so that most calls are small."""
         words = int(_MAX_WORDS ** source.random())
         count = min(int(_MAX_BATCH ** source.random()), max(_MAX_CALL_WORDS // words, 1))
+        return self._texts(source, words, count)
+
+    def _texts(self, source: random.Random, words: int, count: int) -> Sequence[str]:
         starts = [source.randrange(len(self._words) - words) for _ in range(count)]
         return [" ".join(self._words[start : start + words]) for start in starts]
 

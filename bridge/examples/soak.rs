@@ -81,18 +81,30 @@ impl Load<'_> {
         self.rests.last().is_some_and(|&(_, end)| Instant::now() < end)
     }
 
+    /// Makes the largest calls, then random ones.
     fn call_until_end(&self, seed: u64) {
         let mut source = fastrand::Rng::with_seed(seed);
-        let models = self.bridge.models();
+        let mut models = self.bridge.models();
+        source.shuffle(&mut models);
+        for info in &models {
+            for words in [MAX_WORDS as usize, MAX_CALL_WORDS / MAX_BATCH as usize] {
+                let texts = self.texts(&mut source, words, MAX_CALL_WORDS / words);
+                self.count(info.task.name(), self.call(info, texts, &CancelToken::new(), None));
+            }
+        }
         while self.rest() {
             let Some(info) = source.choice(&models) else { return };
             self.count(info.task.name(), self.outcome(info, &mut source));
         }
     }
 
+    /// Reloads every model at once, then models at random.
     fn reload_until_end(&self, seed: u64) {
         let mut source = fastrand::Rng::with_seed(seed);
         let models = self.bridge.models();
+        for info in &models {
+            self.count("reload", self.bridge.reload_blocking(&info.name, &ReloadOptions::default()).map(drop));
+        }
         while self.rest() {
             thread::sleep(RELOAD);
             if !self.rest() {
@@ -119,7 +131,7 @@ impl Load<'_> {
             })
         });
         let timeout = (source.f64() < 0.1).then_some(Duration::from_millis(200));
-        let outcome = self.call(info, source, &token, timeout);
+        let outcome = self.call(info, self.random_texts(source), &token, timeout);
         canceller.map(|thread| thread.join());
         outcome
     }
@@ -127,11 +139,10 @@ impl Load<'_> {
     fn call(
         &self,
         info: &ModelInfo,
-        source: &mut fastrand::Rng,
+        texts: Vec<String>,
         token: &CancelToken,
         timeout: Option<Duration>,
     ) -> Result<(), BridgeError> {
-        let texts = self.texts(source);
         let name = Some(info.name.as_str());
         match info.task {
             Task::Embedding => {
@@ -162,9 +173,13 @@ impl Load<'_> {
     }
 
     /// Texts whose number and length are log-uniform, so that most calls are small.
-    fn texts(&self, source: &mut fastrand::Rng) -> Vec<String> {
+    fn random_texts(&self, source: &mut fastrand::Rng) -> Vec<String> {
         let words = MAX_WORDS.powf(source.f64()) as usize;
         let count = (MAX_BATCH.powf(source.f64()) as usize).min((MAX_CALL_WORDS / words).max(1));
+        self.texts(source, words, count)
+    }
+
+    fn texts(&self, source: &mut fastrand::Rng, words: usize, count: usize) -> Vec<String> {
         let mut text = || {
             let start = source.usize(..self.words.len() - words);
             self.words[start..start + words].join(" ")

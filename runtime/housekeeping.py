@@ -91,7 +91,7 @@ class _Housekeeper:
                 note_uses(models)
             del models  # the thread keeps no model that the application has dropped
             with self._changed:
-                # With the models that were loaded since the look, whose notification nobody waited for
+                # Includes the models that were loaded since the look: nothing waited for their notification
                 pause = min(pause_before_next_look(self._models), looked + _INTERVAL - time.monotonic())
                 self._changed.wait(max(_SHORTEST, pause))
 

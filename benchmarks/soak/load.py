@@ -64,7 +64,7 @@ class Load:
             self._count(info.task, partial(self._random_call, info, source))
 
     def reload(self, seed: int) -> None:
-        """Reload every model at once, then models at random, one after the other, until the last rest."""
+        """Reload every model, then random ones, one after the other, until the last rest."""
         source = random.Random(seed)
         for info in self._models:
             self._count("reload", partial(self.bridge.reload, info.name))

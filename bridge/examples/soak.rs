@@ -98,20 +98,21 @@ impl Load<'_> {
         }
     }
 
-    /// Reloads every model at once, then models at random.
+    /// Reloads every model, then random ones.
     fn reload_until_end(&self, seed: u64) {
         let mut source = fastrand::Rng::with_seed(seed);
         let models = self.bridge.models();
-        for info in &models {
+        let reload = |info: &ModelInfo| {
             self.count("reload", self.bridge.reload_blocking(&info.name, &ReloadOptions::default()).map(drop));
-        }
+        };
+        models.iter().for_each(reload);
         while self.rest() {
             thread::sleep(RELOAD);
             if !self.rest() {
                 return;
             }
             let Some(info) = source.choice(&models) else { return };
-            self.count("reload", self.bridge.reload_blocking(&info.name, &ReloadOptions::default()).map(drop));
+            reload(info);
         }
     }
 

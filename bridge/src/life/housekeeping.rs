@@ -132,10 +132,10 @@ mod tests {
 
     /// A loaded model, which no call uses.
     fn loaded_model() -> Arc<Slot> {
-        loaded(|model| model)
+        loaded_with(|model| model)
     }
 
-    fn loaded(set: impl FnOnce(Model) -> Model) -> Arc<Slot> {
+    fn loaded_with(set: impl FnOnce(Model) -> Model) -> Arc<Slot> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding");
         let options = BridgeOptions::default().threads(1);
         let opening = Opening::new(&options, options.model_options()).expect("options");
@@ -148,28 +148,28 @@ mod tests {
     fn scarce_memory_unloads_models_without_calls_until_it_is_not_scarce() {
         let slots = [(); 4].map(|()| loaded_model());
         let models = slots.each_ref().map(|slot| slot.current().expect("open"));
-        let are_loaded = || models.each_ref().map(|model| model.is_loaded());
+        let loaded = || models.each_ref().map(|model| model.is_loaded());
         // The first model was used last, and a call uses the second one.
         drop(slots[0].enter(&Stop::default()).expect("a call"));
         let call = slots[1].enter(&Stop::default()).expect("a call");
         relieve(&models, || false);
-        assert_eq!(are_loaded(), [true; 4]);
+        assert_eq!(loaded(), [true; 4]);
         let looks = Cell::new(0);
         let scarce_once = || looks.replace(looks.get() + 1) == 0;
         relieve(&models[2..], scarce_once);
-        assert_eq!(are_loaded(), [true, true, false, true]);
+        assert_eq!(loaded(), [true, true, false, true]);
         relieve(&models, || true);
-        assert_eq!(are_loaded(), [false, true, false, false]);
+        assert_eq!(loaded(), [false, true, false, false]);
         drop(call);
         relieve(&models, || true);
-        assert_eq!(are_loaded(), [false; 4]);
+        assert_eq!(loaded(), [false; 4]);
     }
 
     /// Also one that was loaded, and whose call ended, after the thread had looked at the models.
     #[test]
     fn the_thread_wakes_for_every_idle_model() {
         let hour = Duration::from_secs(3600);
-        let slot = loaded(|model| model.idle_unload(hour));
+        let slot = loaded_with(|model| model.idle_unload(hour));
         let idle_at = slot.current().expect("open").idle_at().expect("an idle model");
         assert!(lock().next_idle(Instant::now() + 2 * hour) <= idle_at);
     }

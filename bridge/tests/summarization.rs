@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::wait::{LIMIT, OnDrop, until};
+use common::wait::{LIMIT, OnDrop, assert_below, until};
 use onnx_ml_bridge::{
     BridgeError, BridgeOptions, CancelToken, MlBridge, Model, OnnxMlBridge, Progress, SummarizeOptions, Summarizer,
     Summary,
@@ -195,26 +195,13 @@ fn stopped(summarizer: &Summarizer, options: &SummarizeOptions) -> (Option<&'sta
     (code(summarizer.summarize_blocking(&inputs(&["a slow b"]), options)), started.elapsed())
 }
 
-/// Measures until a call stops in time, because other processes may slow down some of the calls.
-#[track_caller]
-fn assert_stops_in_time(measure: impl Fn() -> Duration) {
-    let mut times = Vec::new();
-    while times.len() < 50 {
-        times.push(measure());
-        if times.last() < Some(&MAX_STOP_TIME) {
-            return;
-        }
-    }
-    panic!("no call stopped in time: {times:?}");
-}
-
 #[test]
 fn a_call_ends_at_its_time_limit() {
     let (_dir, summarizer) = open(BridgeOptions::default());
     summarizer.warm_up_blocking().expect("a session");
     let limit = Duration::from_millis(100);
     let options = SummarizeOptions::default().timeout(limit);
-    assert_stops_in_time(|| {
+    assert_below(MAX_STOP_TIME, || {
         let (code, took) = stopped(&summarizer, &options);
         assert_eq!(code, Some("timeout"));
         assert!(took >= limit, "{took:?}");
@@ -239,7 +226,7 @@ fn a_token_cancels_runs_beside_each_other() {
 fn a_token_cancels_two_calls(workers: usize) {
     let (_dir, summarizer) = with_workers(workers, BridgeOptions::default());
     summarizer.warm_up_blocking().expect("a session");
-    assert_stops_in_time(|| {
+    assert_below(MAX_STOP_TIME, || {
         let cancel = CancelToken::new();
         let options = SummarizeOptions::default().cancel(cancel.clone());
         let took = thread::scope(|scope| {

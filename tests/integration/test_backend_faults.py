@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -66,6 +66,14 @@ def open_bridge(server, monkeypatch):
         return OpenAiMlBridge.open(embedding=embedding, ner=chat, summarization=chat, server=settings)
 
     return open_it
+
+
+def assert_below(limit: float, measure: Callable[[], float]) -> None:
+    """Measure until a time is below a limit, because other processes may slow down some of the measurements."""
+    times: list[float] = []
+    while not times or times[-1] >= limit:
+        assert len(times) < 50, times
+        times.append(measure())
 
 
 @pytest.fixture
@@ -143,12 +151,18 @@ def test_requests_that_are_sent_again_are_counted(server, open_bridge):
 @pytest.mark.parametrize(("asked", "seconds"), [("ms=300", 0.3), ("s=0.3", 0.3), ("s=1", 1.0)])
 def test_retry_after_is_kept(server, open_bridge, pauses, asked, seconds):
     bridge = open_bridge()
-    server.script(f"429:{asked}")
-    bridge.embedder().embed(TEXTS)
-    first, second = server.requests()
-    # The request that was answered with 429 came before the pause began: its own `ended` may be later
-    assert second["at"] - first["at"] >= seconds
-    assert pauses.get(timeout=30) == seconds and pauses.empty()
+
+    def late() -> float:
+        server.script(f"429:{asked}")
+        bridge.embedder().embed(TEXTS)
+        first, second = server.requests()
+        # The request that was answered with 429 came before the pause began: its own `ended` may be later
+        wait = second["at"] - first["at"]
+        assert wait >= seconds
+        assert pauses.get(timeout=30) == seconds and pauses.empty()
+        return wait - seconds
+
+    assert_below(0.2, late)
 
 
 def test_a_429_holds_back_the_other_calls_of_the_backend(server, open_bridge, pauses):
@@ -199,6 +213,11 @@ def test_requests_per_minute_spaces_requests(server, open_bridge):
 def test_a_call_that_stops_closes_its_connection(server, open_bridge, stop):
     bridge = open_bridge()
     bridge.generate_embedding("the first request takes longer")
+    assert_below(0.5, lambda: seconds_until_closed(server, bridge, stop))
+
+
+def seconds_until_closed(server: FaultyServer, bridge: Any, stop: str) -> float:
+    """Stop a call whose request gets no answer; return the seconds from its return to the end of the connection."""
     for timeout in (0.5, 5, 50):  # a longer one if the time was over before the request was sent
         server.script("stall")
         token = CancelToken()
@@ -212,9 +231,10 @@ def test_a_call_that_stops_closes_its_connection(server, open_bridge, stop):
             break
     returned = time.monotonic()
     # The server ends the request when its connection is closed, or after an hour
-    while server.requests()[0]["ended"] is None:
+    while (request := server.requests()[0])["ended"] is None:
         assert time.monotonic() - returned < 30
         time.sleep(0.01)
+    return request["ended"] - returned
 
 
 def test_a_call_that_fails_while_it_is_stopped_logs_nothing(caplog):

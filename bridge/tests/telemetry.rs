@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use common::recorder::{Change, on_change};
 use metrics::Key;
 use onnx_ml_bridge::{
-    BridgeOptions, CancelToken, EmbedOptions, MlBridge, OnnxMlBridge, RecognizeOptions, RerankOptions,
+    BridgeOptions, CancelToken, EmbedOptions, MlBridge, OnnxMlBridge, RecognizeOptions, ReloadOptions, RerankOptions,
     SummarizeOptions, Task,
 };
 use tracing::field::{Field, Visit};
@@ -168,7 +168,8 @@ async fn metrics_have_their_names_and_no_text_is_recorded() {
     let bridge = builder().build().expect("five models");
     call(&bridge);
     shortcuts(&bridge).await;
-    bridge.unload();
+    bridge.reload("tiny-embedding", ReloadOptions::default()).await.expect("the same model");
+    bridge.recognizer(Some("tiny-ner")).expect("a recognizer").unload();
     bridge.close().await.expect("no call runs");
 
     let values = VALUES.lock().expect("not poisoned").clone();
@@ -186,18 +187,20 @@ async fn metrics_have_their_names_and_no_text_is_recorded() {
     });
     assert_eq!(spans, expected.collect());
     for name in ARTIFACTS {
-        check_values(|metric| values[&format!("onnx_ml_bridge_{metric}")][name]);
+        let loads = if name == "tiny-embedding" { 2.0 } else { 1.0 };
+        check_values(loads, |metric| values[&format!("onnx_ml_bridge_{metric}")][name]);
     }
 }
 
-/// Checks the values of one model after all calls, given its value of a metric.
-fn check_values(value: impl Fn(&str) -> f64) {
+/// Checks the values of one model after all calls, given the number of its loads and its value of a metric.
+fn check_values(loads: f64, value: impl Fn(&str) -> f64) {
     assert_eq!([value("waiting"), value("loaded"), value("resident_bytes")], [0.0; 3]);
     assert!(value("runs_total") > 0.0);
     assert_eq!([value("run_seconds"), value("run_tokens")], [value("runs_total"); 2]);
     assert_eq!(value("request_seconds"), value("requests_total"));
     assert!((1.0..=value("requests_total") + value("errors_total")).contains(&value("queue_seconds")));
-    assert_eq!(value("load_seconds"), 1.0);
+    // A reload, an unload and the end of the bridge each free a loaded model.
+    assert_eq!([value("load_seconds"), value("unloads_total")], [loads; 2]);
 }
 
 /// The documentation of the crate lists the metrics.

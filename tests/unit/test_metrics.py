@@ -194,6 +194,14 @@ def test_an_error_of_all_texts_is_no_request():
 
 
 @families
+def test_a_reload_and_a_close_of_a_loaded_model_are_unloads():
+    with Change("tiny-embedding") as change, OnnxMlBridge.open(EMBEDDING) as bridge:
+        bridge.embedder().embed(["the cat"])
+        bridge.reload("tiny-embedding")
+    assert (change.load_seconds, change.unloads, change.loaded) == (2, {"call": 2}, 0)
+
+
+@families
 def test_a_load_that_fails_is_an_error(monkeypatch):
     embedder = Embedder.open(EMBEDDING)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

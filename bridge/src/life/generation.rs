@@ -136,18 +136,14 @@ impl Generation {
     pub(super) fn unload(&self, reason: UnloadReason) {
         let state = self.lock();
         if state.is_idle() {
-            self.free(state, Some(reason));
+            self.free(state, reason);
         }
     }
 
-    /// Frees the graphs of a model that gets no new calls, unless a call uses them: they are then freed with the model.
+    /// Frees the graphs of a model that gets no new calls, as soon as no call uses them.
     pub(super) fn close(&self) {
-        if self.owner.is_other() {
-            return;
-        }
-        let state = self.lock();
-        if state.is_idle() {
-            self.free(state, None);
+        if !self.owner.is_other() {
+            self.unload_after_calls();
         }
     }
 
@@ -155,7 +151,7 @@ impl Generation {
     pub(super) fn unload_after_calls(&self) {
         let mut state = self.lock();
         if state.is_idle() {
-            self.free(state, Some(UnloadReason::Call));
+            self.free(state, UnloadReason::Call);
         } else {
             state.unloads_after_calls = state.calls > 0 || state.load == LoadState::Loading;
         }
@@ -165,7 +161,7 @@ impl Generation {
     pub(super) fn unload_idle(&self, now: Instant) {
         let state = self.lock();
         if self.idle_end(&state).is_some_and(|at| at <= now) {
-            self.free(state, Some(UnloadReason::Idle));
+            self.free(state, UnloadReason::Idle);
         }
     }
 
@@ -180,7 +176,7 @@ impl Generation {
         loop {
             match state.load {
                 LoadState::Ready if state.calls == 0 => {
-                    self.free(state, Some(UnloadReason::MemoryLimit));
+                    self.free(state, UnloadReason::MemoryLimit);
                     return Ok(());
                 }
                 LoadState::Unloaded | LoadState::Loading => break,
@@ -196,14 +192,14 @@ impl Generation {
         stop.check()
     }
 
-    fn free(&self, mut state: MutexGuard<'_, State>, reason: Option<UnloadReason>) {
+    fn free(&self, mut state: MutexGuard<'_, State>, reason: UnloadReason) {
         state.load = LoadState::Unloading;
         state.unloads_after_calls = false;
         let bytes = state.bytes;
         drop(state);
         self.opened.backend.any().unload();
         return_free_memory();
-        self.opened.meter.unloaded(bytes, reason);
+        self.opened.meter.unloaded(bytes, Some(reason));
         let mut state = self.lock();
         state.load = LoadState::Unloaded;
         state.is_leaving = false;
@@ -299,7 +295,7 @@ impl Drop for Call {
             return;
         }
         if state.unloads_after_calls && !state.is_leaving {
-            self.generation.free(state, Some(UnloadReason::Call));
+            self.generation.free(state, UnloadReason::Call);
             return;
         }
         self.generation.notify(state);

@@ -183,19 +183,20 @@ impl Slot {
         // Keeps the graphs loaded until the new generation answers calls.
         let _call = old.is_loaded().then(|| generation.enter(&Stop::default())).transpose()?;
         let info = Arc::clone(&generation.opened.info);
-        let old = (old, self.replace(generation)?);
-        drop(old); // frees its memory, unless it answers calls
+        self.replace(generation)?;
+        old.close();
         *model = new;
         Ok((*info).clone())
     }
 
-    fn replace(&self, generation: Arc<Generation>) -> Result<Option<Arc<Generation>>, BridgeError> {
+    fn replace(&self, generation: Arc<Generation>) -> Result<(), BridgeError> {
         let mut state = self.lock();
         if state.current.is_none() {
             return Err(self.closed());
         }
         state.info = Arc::clone(&generation.opened.info);
-        Ok(state.current.replace(generation))
+        state.current = Some(generation);
+        Ok(())
     }
 
     /// Refuses new calls, waits until the running calls have ended, and frees the model. Calls of the current thread, whose

@@ -31,7 +31,7 @@ RUST_MEMORY := bridge/target/release/examples/memory
 RUST_DEVICE := bridge/target/release/examples/device
 RUST_VERDICTS := bridge/target/debug/examples/verdicts
 RUST_BACKENDS := bridge/target/debug/examples/backends
-# Minutes of `make soak` for each language
+# Minutes of `make soak` for each language, after its warm-up
 MINUTES ?= 5
 # Number of processes that run the tests of Python; they also share the processors
 WORKERS ?= 2

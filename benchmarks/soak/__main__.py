@@ -3,13 +3,13 @@ r"""Run models under random load, and compare memory, threads and open files aft
     python -m benchmarks.soak --artifacts dist --minutes 60 --rust bridge/target/release/examples/soak
 
 Texts have 1 to 512 tokens, batches 1 to 64 texts; a tenth of the calls is cancelled, another tenth has a short time
-limit. Every 30 seconds a model is reloaded. The warm-up (the first fifth of the time) begins with the largest calls and
-a reload of every model, which decide how much memory is in use later. After it and at the end no calls are made for 100
-seconds, in which idle threads end: threads and open files are compared at rest, where they do not depend on running
-calls. The memory depends on the last calls even then, so its medians in the second and the last fifth of the load are
-compared. The process passes if no call fails, except by being stopped, the memory grows by at most max(2 %, 16 MiB),
-and threads and open files do not grow. The exit status is 1 otherwise. Nothing else should run on the machine: slower
-runs overlap more, and need more memory.
+limit. Every 30 seconds a model is reloaded; the first one stays. The warm-up begins with the largest calls and a reload
+of every model. It takes 5 minutes, because ONNX Runtime reserves memory in regions of doubled size and comes to use the
+whole of them only after many runs. After the warm-up and at the end no calls are made for 120 seconds, in which idle
+threads end. Before both, all models but the first are reloaded and the same calls are made, because the memory depends
+on the last calls. From one rest to the other the memory may grow by at most max(2 %, 16 MiB), and the numbers of
+threads and open files may not grow. No call may fail, except by being stopped. The exit status is 1 otherwise. Nothing
+else should run on the machine.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ _SEED = 20261126
 _MIB = 1 << 20
 # Allowed growth of the resident memory: the larger of a share and a size
 _GROWTH_SHARE, _GROWTH_BYTES = 0.02, 16 * _MIB
-# The length of a rest, and the part of it that is measured, in seconds: threads without work end after a minute, and
-# the process may open its models for some seconds before its time begins
-_REST, _MEASURED = 100.0, (80.0, 95.0)
+# The time under load before the first rest, in seconds
+_WARM_UP = 300.0
+# The length of a rest, and the part of it that is measured, in seconds: the reloads and calls before the rest end in
+# it, threads without work end a minute later, and the process may open its models for some seconds at its start
+_REST, _MEASURED = 120.0, (100.0, 115.0)
 # Codes of calls that were stopped on purpose
 _STOPS = ("ok", "cancelled", "timeout")
 
@@ -57,7 +59,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Growth:
-    """The process after the warm-up and at the end: the memory under load, threads and open files at rest."""
+    """The process at rest, after the warm-up and at the end."""
 
     before: Sample
     after: Sample
@@ -71,29 +73,22 @@ class Growth:
 
 
 def rests(seconds: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the beginnings and ends of both rests, for so many seconds under load."""
-    first = seconds / 5
-    return (first, first + _REST), (seconds + _REST, seconds + 2 * _REST)
+    """Return the beginnings and ends of both rests, with so many seconds under load between them."""
+    first, last = _WARM_UP, _WARM_UP + _REST + seconds
+    return (first, first + _REST), (last, last + _REST)
 
 
 def growth(samples: Sequence[Sample], seconds: float) -> Growth:
-    """Compare the time after the warm-up and the end of a process that was under load for so many seconds."""
-    (first, resumed), (last, _) = rests(seconds)
-    fifth = seconds / 5
-    before = _summary(samples, (resumed, resumed + fifth), first)
-    return Growth(before, _summary(samples, (last - fifth, last), last))
+    """Compare both rests of a process that was under load for so many seconds between them."""
+    (first, _), (last, _) = rests(seconds)
+    return Growth(_at_rest(samples, first), _at_rest(samples, last))
 
 
-def _summary(samples: Sequence[Sample], load: tuple[float, float], rest: float) -> Sample:
-    """Return the median of the memory in a time under load, and the highest numbers of threads and files in a rest."""
-    resident = statistics.median(sample.resident for sample in _between(samples, *load))
-    at_rest = _between(samples, *(rest + each for each in _MEASURED))
-    threads, files = max(sample.threads for sample in at_rest), max(sample.files for sample in at_rest)
-    return Sample(rest, int(resident), threads, files)
-
-
-def _between(samples: Sequence[Sample], first: float, last: float) -> list[Sample]:
-    return [sample for sample in samples if first <= sample.at <= last]
+def _at_rest(samples: Sequence[Sample], rest: float) -> Sample:
+    """Return the median of the memory in a rest, and the highest numbers of threads and files."""
+    found = [sample for sample in samples if rest + _MEASURED[0] <= sample.at <= rest + _MEASURED[1]]
+    threads, files = max(sample.threads for sample in found), max(sample.files for sample in found)
+    return Sample(rest, int(statistics.median(sample.resident for sample in found)), threads, files)
 
 
 def soak(command: Sequence[str]) -> tuple[list[Sample], Counter[str]]:
@@ -126,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artifacts", type=Path, required=True, metavar="DIR", help="a folder of artifacts")
     parser.add_argument("--rust", type=Path, metavar="BINARY", help="the example `soak` of the crate")
-    parser.add_argument("--minutes", type=float, default=5.0, metavar="N", help="under load, for each language")
+    parser.add_argument("--minutes", type=float, default=5.0, metavar="N", help="after the warm-up, for each language")
     parser.add_argument("--callers", type=int, default=8, metavar="N")
     options = parser.parse_args()
     console = Console()

@@ -2,8 +2,9 @@
 
 CONFIG is JSON: `bridge`, the path of a bridge.toml; `words`, the path of a text whose words the calls use; `rests`, the
 beginning and the end of each time without calls, in seconds from the first call; `callers`, the number of threads;
-`seed`. The process ends with the last rest, and prints the numbers of calls by outcome as JSON. The example `soak` of
-the Rust crate does the same.
+`seed`. After the warm-up all models but the first are reloaded at random; before each rest they all are, and the same
+calls follow. The process ends with the last rest, and prints the numbers of calls by outcome as JSON. The example
+`soak` of the Rust crate does the same.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -41,38 +43,54 @@ _MAX_CALL_WORDS = 4000
 
 
 class Load:
-    """Random calls of the models of a bridge; the numbers of calls by task and outcome are in `outcomes`."""
+    """Calls of the models of a bridge; the numbers of calls by task and outcome are in `outcomes`."""
 
-    def __init__(self, bridge: MlBridge, words: list[str], rests: Sequence[tuple[float, float]]) -> None:
+    def __init__(self, bridge: MlBridge, words: list[str], callers: int, seed: int) -> None:
         self.bridge = bridge
-        start = time.monotonic()
-        self._rests = [(start + first, start + last) for first, last in rests]
         self.outcomes: Counter[str] = Counter()
         self._models = bridge.models()
+        # The first model stays, so that the memory which a session never frees is seen as well
+        self._replaced = self._models[1:]
         self._words = words
+        self._seed = seed
+        self._sources = [random.Random(seed + number) for number in range(callers)]
+        self._reloads = random.Random(seed)
         self._lock = threading.Lock()
 
-    def call(self, seed: int) -> None:
-        """Make the largest calls, then random ones, one after the other, until the last rest."""
-        source = random.Random(seed)
+    def warm_up(self) -> None:
+        """Make the largest calls from all callers, and reload every model beside them."""
+        callers = [partial(self._largest_calls, source) for source in self._sources]
+        _together([*callers, partial(self._reload, self._models)])
+
+    def call_until(self, end: float) -> None:
+        """Make random calls from all callers, and reload models beside them, until `time.monotonic()` is `end`."""
+        callers = [partial(self._random_calls, source, end) for source in self._sources]
+        _together([*callers, partial(self._random_reloads, end)])
+
+    def settle(self) -> None:
+        """Bring the process into the same state each time: what it keeps depends on the last reloads and calls."""
+        self._reload(self._replaced)
+        self._largest_calls(random.Random(self._seed))
+
+    def _largest_calls(self, source: random.Random) -> None:
         for info in source.sample(self._models, len(self._models)):
-            for words in (_MAX_WORDS, _MAX_CALL_WORDS // _MAX_BATCH):
+            for words in (_MAX_CALL_WORDS // _MAX_BATCH, _MAX_WORDS):
                 texts = self._texts(source, words, _MAX_CALL_WORDS // words)
                 self._count(info.task, partial(self._call, info, texts, CancelToken(), None))
-        while self._rest():
+
+    def _random_calls(self, source: random.Random, end: float) -> None:
+        while time.monotonic() < end:
             info = source.choice(self._models)
             self._count(info.task, partial(self._random_call, info, source))
 
-    def reload(self, seed: int) -> None:
-        """Reload every model, then random ones, one after the other, until the last rest."""
-        source = random.Random(seed)
-        for info in self._models:
-            self._count("reload", partial(self.bridge.reload, info.name))
-        while self._rest():
+    def _random_reloads(self, end: float) -> None:
+        while time.monotonic() + _RELOAD_SECONDS < end:
             time.sleep(_RELOAD_SECONDS)
-            if not self._rest():
-                return
-            self._count("reload", partial(self.bridge.reload, source.choice(self._models).name))
+            self._reload([self._reloads.choice(self._replaced)])
+
+    def _reload(self, models: Sequence[ModelInfo]) -> None:
+        for info in models:
+            self._count("reload", partial(self.bridge.reload, info.name))
 
     def _count(self, what: str, call: Callable[[], object]) -> None:
         """Make a call and count its outcome."""
@@ -83,14 +101,6 @@ class Load:
             outcome = error.code
         with self._lock:
             self.outcomes[f"{what} {outcome}"] += 1
-
-    def _rest(self) -> bool:
-        """Wait for the end of a rest, if there is one now; return false after the last."""
-        for first, last in self._rests:
-            now = time.monotonic()
-            if first <= now < last:
-                time.sleep(last - now)
-        return time.monotonic() < self._rests[-1][1]
 
     def _random_call(self, info: ModelInfo, source: random.Random) -> None:
         token = CancelToken()
@@ -126,21 +136,29 @@ class Load:
         return [" ".join(self._words[start : start + words]) for start in starts]
 
 
+def _together(calls: Sequence[Callable[[], None]]) -> None:
+    """Make calls, each in a thread of its own, and wait for all."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        running = [pool.submit(call) for call in calls]
+        # The main thread executes Python code now and then, as that of a server does
+        while wait(running, timeout=0.1).not_done:
+            continue
+    for each in running:
+        each.result()
+
+
 def main() -> None:
     """Run the load and print its outcomes."""
     config = json.loads(sys.argv[1])
+    words = Path(config["words"]).read_text(encoding="utf-8").split()
     with open_bridge(config["bridge"]) as bridge:
-        load = Load(bridge, Path(config["words"]).read_text(encoding="utf-8").split(), config["rests"])
-        threads = [
-            threading.Thread(target=load.call, args=(config["seed"] + number,)) for number in range(config["callers"])
-        ]
-        threads.append(threading.Thread(target=load.reload, args=(config["seed"],)))
-        for thread in threads:
-            thread.start()
-        # The main thread executes Python code now and then, as that of a server does
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.1)
+        start = time.monotonic()
+        load = Load(bridge, words, config["callers"], config["seed"])
+        load.warm_up()
+        for first, last in config["rests"]:
+            load.call_until(start + first)
+            load.settle()
+            time.sleep(max(start + last - time.monotonic(), 0))
     print(json.dumps(load.outcomes))
 
 

@@ -2,8 +2,9 @@
 //!
 //! CONFIG is JSON: `bridge`, the path of the `bridge.toml`; `words`, the path of a text whose words the calls use; `rests`, the
 //! beginning and the end of each time without calls, in seconds from the first call; `callers`, the number of threads; `seed`.
-//! The process ends with the last rest, and prints the numbers of calls by outcome as JSON. `python -m benchmarks.soak` runs it
-//! and measures it.
+//! After the warm-up all models but the first are reloaded at random; before each rest they all are, and the same calls follow. The
+//! process ends with the last rest, and prints the numbers of calls by outcome as JSON. `python -m benchmarks.soak` runs it and
+//! measures it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,6 +12,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use onnx_ml_bridge::{
     BridgeError, CancelToken, EmbedOptions, MlBridge, ModelInfo, RecognizeOptions, ReloadOptions, RerankOptions,
     SummarizeOptions, Task, open_bridge,
@@ -38,81 +40,95 @@ fn main() -> Result<(), Box<dyn Error>> {
     let argument = std::env::args().nth(1).ok_or("usage: soak CONFIG")?;
     let config: Config = serde_json::from_str(&argument)?;
     let text = std::fs::read_to_string(&config.words)?;
+    let bridge = open_bridge(&config.bridge)?;
     let load = Load {
-        bridge: &*open_bridge(&config.bridge)?,
+        bridge: &*bridge,
+        models: bridge.models(),
         words: text.split_whitespace().collect(),
-        rests: rests_from(Instant::now(), &config.rests),
+        seed: config.seed,
         outcomes: Mutex::default(),
     };
-    thread::scope(|scope| {
-        for caller in 0..config.callers {
-            let load = &load;
-            scope.spawn(move || load.call_until_end(config.seed + caller));
-        }
-        scope.spawn(|| load.reload_until_end(config.seed));
-    });
+    let mut callers: Vec<_> = (0..config.callers).map(|number| Rng::with_seed(config.seed + number)).collect();
+    let mut reloads = Rng::with_seed(config.seed);
+    let start = Instant::now();
+    load.warm_up(&mut callers);
+    for &(first, last) in &config.rests {
+        load.call_until(start + Duration::from_secs_f64(first), &mut callers, &mut reloads);
+        load.settle();
+        thread::sleep((start + Duration::from_secs_f64(last)).saturating_duration_since(Instant::now()));
+    }
     println!("{}", serde_json::to_string(&load.outcomes)?);
     Ok(())
 }
 
-fn rests_from(start: Instant, seconds: &[(f64, f64)]) -> Vec<(Instant, Instant)> {
-    let at = |seconds| start + Duration::from_secs_f64(seconds);
-    seconds.iter().map(|&(first, last)| (at(first), at(last))).collect()
-}
-
 struct Load<'a> {
     bridge: &'a dyn MlBridge,
+    models: Vec<ModelInfo>,
     words: Vec<&'a str>,
-    /// The times without calls.
-    rests: Vec<(Instant, Instant)>,
+    seed: u64,
     /// The numbers of calls by task and outcome.
     outcomes: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Load<'_> {
-    /// Waits for the end of a rest, if there is one now; false after the last.
-    fn rest(&self) -> bool {
-        for &(first, last) in &self.rests {
-            let now = Instant::now();
-            if first <= now {
-                thread::sleep(last.saturating_duration_since(now));
+    /// Makes the largest calls from all callers, and reloads every model beside them.
+    fn warm_up(&self, callers: &mut [Rng]) {
+        thread::scope(|scope| {
+            for source in callers {
+                scope.spawn(|| self.make_largest_calls(source));
             }
-        }
-        self.rests.last().is_some_and(|&(_, end)| Instant::now() < end)
+            scope.spawn(|| self.reload(&self.models));
+        });
     }
 
-    /// Makes the largest calls, then random ones.
-    fn call_until_end(&self, seed: u64) {
-        let mut source = fastrand::Rng::with_seed(seed);
-        let mut models = self.bridge.models();
+    /// Makes random calls from all callers, and reloads models beside them.
+    fn call_until(&self, end: Instant, callers: &mut [Rng], reloads: &mut Rng) {
+        thread::scope(|scope| {
+            for source in callers {
+                scope.spawn(move || self.make_random_calls(source, end));
+            }
+            scope.spawn(|| {
+                while Instant::now() + RELOAD < end {
+                    thread::sleep(RELOAD);
+                    self.reload(reloads.choice(self.replaced()));
+                }
+            });
+        });
+    }
+
+    /// Brings the process into the same state each time: what it keeps depends on the last reloads and calls.
+    fn settle(&self) {
+        self.reload(self.replaced());
+        self.make_largest_calls(&mut Rng::with_seed(self.seed));
+    }
+
+    fn make_largest_calls(&self, source: &mut Rng) {
+        let mut models: Vec<_> = self.models.iter().collect();
         source.shuffle(&mut models);
-        for info in &models {
-            for words in [MAX_WORDS as usize, MAX_CALL_WORDS / MAX_BATCH as usize] {
-                let texts = self.texts(&mut source, words, MAX_CALL_WORDS / words);
+        for info in models {
+            for words in [MAX_CALL_WORDS / MAX_BATCH as usize, MAX_WORDS as usize] {
+                let texts = self.texts(source, words, MAX_CALL_WORDS / words);
                 self.count(info.task.name(), self.call(info, texts, &CancelToken::new(), None));
             }
         }
-        while self.rest() {
-            let Some(info) = source.choice(&models) else { return };
-            self.count(info.task.name(), self.outcome(info, &mut source));
+    }
+
+    fn make_random_calls(&self, source: &mut Rng, end: Instant) {
+        while Instant::now() < end {
+            let Some(info) = source.choice(&self.models) else { return };
+            self.count(info.task.name(), self.outcome(info, source));
         }
     }
 
-    /// Reloads every model, then random ones.
-    fn reload_until_end(&self, seed: u64) {
-        let mut source = fastrand::Rng::with_seed(seed);
-        let models = self.bridge.models();
-        let reload = |info: &ModelInfo| {
+    /// The models that are reloaded after the warm-up. The first one stays, so that the memory which a session never frees is
+    /// seen as well.
+    fn replaced(&self) -> &[ModelInfo] {
+        &self.models[1..]
+    }
+
+    fn reload<'a>(&self, models: impl IntoIterator<Item = &'a ModelInfo>) {
+        for info in models {
             self.count("reload", self.bridge.reload_blocking(&info.name, &ReloadOptions::default()).map(drop));
-        };
-        models.iter().for_each(reload);
-        while self.rest() {
-            thread::sleep(RELOAD);
-            if !self.rest() {
-                return;
-            }
-            let Some(info) = source.choice(&models) else { return };
-            reload(info);
         }
     }
 
@@ -122,7 +138,7 @@ impl Load<'_> {
         *outcomes.entry(format!("{what} {code}")).or_default() += 1;
     }
 
-    fn outcome(&self, info: &ModelInfo, source: &mut fastrand::Rng) -> Result<(), BridgeError> {
+    fn outcome(&self, info: &ModelInfo, source: &mut Rng) -> Result<(), BridgeError> {
         let token = CancelToken::new();
         let canceller = (source.f64() < 0.1).then(|| {
             let (token, after) = (token.clone(), Duration::from_secs_f64(0.3 * source.f64()));
@@ -174,13 +190,13 @@ impl Load<'_> {
     }
 
     /// Texts whose number and length are log-uniform, so that most calls are small.
-    fn random_texts(&self, source: &mut fastrand::Rng) -> Vec<String> {
+    fn random_texts(&self, source: &mut Rng) -> Vec<String> {
         let words = MAX_WORDS.powf(source.f64()) as usize;
         let count = (MAX_BATCH.powf(source.f64()) as usize).min((MAX_CALL_WORDS / words).max(1));
         self.texts(source, words, count)
     }
 
-    fn texts(&self, source: &mut fastrand::Rng, words: usize, count: usize) -> Vec<String> {
+    fn texts(&self, source: &mut Rng, words: usize, count: usize) -> Vec<String> {
         let mut text = || {
             let start = source.usize(..self.words.len() - words);
             self.words[start..start + words].join(" ")
